@@ -1,0 +1,115 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// One language for the whole house: Swift 6 mode, and a warning fails the build.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .unsafeFlags(["-warnings-as-errors"]),
+]
+
+/// C libraries of the system, each spoken in exactly one Swift module above it.
+let systemLibraries: [Target] = [
+    .systemLibrary(
+        name: "CPostgres", path: "shared/CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(
+        name: "CRabbitMQ", path: "shared/CRabbitMQ", pkgConfig: "librabbitmq", providers: [.apt(["librabbitmq-dev"])]),
+    .systemLibrary(
+        name: "CCurl", path: "shared/CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(
+        name: "CMicroHTTPD", path: "shared/CMicroHTTPD", pkgConfig: "libmicrohttpd",
+        providers: [.apt(["libmicrohttpd-dev"])]),
+    .systemLibrary(
+        name: "COpenSSL", path: "shared/COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+        name: "CPCRE2", path: "shared/CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+]
+
+/// Swift modules, lowest first: a module may name only modules above its own line.
+let modules: [(name: String, dependencies: [String])] = [
+    ("Domain", []),
+    ("Config", ["Domain"]),
+    ("Telemetry", ["Domain"]),
+    ("Crypto", ["COpenSSL"]),
+    ("Patterns", ["CPCRE2"]),
+    ("HTTPTypes", []),
+    ("Lifecycle", ["CLinux", "Domain", "Telemetry"]),
+    ("Postgres", ["CPostgres", "Domain", "Telemetry", "Lifecycle"]),
+    ("AMQP", ["CRabbitMQ", "CLinux", "Telemetry", "Lifecycle"]),
+    ("HTTPServer", ["CMicroHTTPD", "CLinux", "HTTPTypes", "Telemetry", "Lifecycle"]),
+    ("HTTPClient", ["CCurl", "HTTPTypes", "Lifecycle"]),
+    ("Forge", ["Domain", "HTTPTypes", "HTTPClient"]),
+    ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
+    ("Messaging", ["Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
+    ("Notifications", ["Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store", "Messaging"]),
+]
+
+/// What a service may use. Services never import each other.
+let foundation = ["Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPServer", "Store"]
+let services: [(folder: String, module: String, product: String, dependencies: [String])] = [
+    ("migrate", "Migrate", "bgagent-migrate", foundation + ["AMQP", "Messaging"]),
+    ("gateway", "Gateway", "gateway", foundation + ["AMQP", "Messaging", "Crypto", "Patterns"]),
+    ("relay", "Relay", "relay", foundation + ["AMQP", "Messaging"]),
+    ("orchestrator", "Orchestrator", "orchestrator", foundation + ["AMQP", "Messaging", "HTTPClient", "Forge", "Crypto", "Patterns"]),
+    ("fanout", "Fanout", "fanout", foundation + ["AMQP", "Messaging", "Notifications"]),
+    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["AMQP", "Messaging", "CLinux", "Crypto"]),
+    ("agent-gateway", "AgentGateway", "agent-gateway", foundation + ["CLinux", "HTTPClient", "Forge", "Crypto", "Patterns"]),
+    ("reconciler", "Reconciler", "reconciler", foundation),
+]
+
+/// A new notification channel adds one line here.
+let channels: [(folder: String, module: String)] = [
+    ("dispatch-slack", "DispatchSlack"),
+    ("dispatch-github", "DispatchGitHub"),
+    ("dispatch-email", "DispatchEmail"),
+]
+let channelDependencies = ["Domain", "Config", "Telemetry", "HTTPTypes", "HTTPClient", "Forge", "Store", "Notifications"]
+
+func named(_ names: [String]) -> [Target.Dependency] {
+    names.map { .target(name: $0) }
+}
+
+func executable(_ module: String, _ folder: String, _ dependencies: [String]) -> Target {
+    .executableTarget(
+        name: module, dependencies: named(dependencies), path: folder, swiftSettings: strict,
+        linkerSettings: [.linkedLibrary("m")])
+}
+
+let libraryTargets: [Target] = modules.map { module in
+    .target(
+        name: module.name, dependencies: named(module.dependencies), path: "shared/\(module.name)",
+        resources: module.name == "Store" ? [.embedInCode("migrations")] : [], swiftSettings: strict)
+}
+let serviceTargets: [Target] = services.map { executable($0.module, "services/\($0.folder)", $0.dependencies) }
+let channelTargets: [Target] = channels.map { executable($0.module, "services/\($0.folder)", channelDependencies) }
+let cliTarget = executable("CLI", "cli", ["CLinux", "Domain", "HTTPTypes", "HTTPClient"])
+
+let testSupport = Target.target(
+    name: "TestSupport",
+    dependencies: named([
+        "Domain", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store",
+        "Messaging", "CLinux",
+    ]),
+    path: "Tests/TestSupport", swiftSettings: strict)
+
+/// One test target per module; its folder is `Tests/<Module>Tests`.
+let testTargets: [Target] =
+    (modules.map { ($0.name, $0.dependencies) } + services.map { ($0.module, $0.dependencies) }
+    + channels.map { ($0.module, channelDependencies) } + [("CLI", ["Domain", "HTTPTypes", "HTTPClient"])])
+    .map { module, dependencies in
+        .testTarget(
+            name: "\(module)Tests",
+            dependencies: named([module, "TestSupport"] + dependencies.filter { !$0.hasPrefix("C") || $0 == "Config" || $0 == "Crypto" }),
+            path: "Tests/\(module)Tests", swiftSettings: strict)
+    }
+
+let package = Package(
+    name: "bgagent",
+    products: services.map { .executable(name: $0.product, targets: [$0.module]) }
+        + channels.map { .executable(name: $0.folder, targets: [$0.module]) }
+        + [.executable(name: "bgagent", targets: ["CLI"])],
+    targets: systemLibraries
+        + [.target(name: "CLinux", path: "shared/CLinux")]
+        + libraryTargets + serviceTargets + channelTargets + [cliTarget, testSupport] + testTargets,
+    swiftLanguageModes: [.v6]
+)

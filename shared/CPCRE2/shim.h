@@ -1,0 +1,4 @@
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <stddef.h>
+#include <stdint.h>
+#include <pcre2.h>
