@@ -1,1 +1,2 @@
-// The Lifecycle module.
+// Whoever runs services also needs locks and threads: one import for both.
+@_exported import Threads
