@@ -1,1 +1,59 @@
+import Domain
 import Testing
+
+@Suite struct IdentifierTests {
+    @Test func `an id takes any case and keeps upper case`() {
+        #expect(TaskID(rawValue: "01arz3ndektsv4rrffq69g5fav")?.rawValue == "01ARZ3NDEKTSV4RRFFQ69G5FAV")
+    }
+
+    @Test(arguments: [
+        "", "01ARZ3NDEKTSV4RRFFQ69G5FA", "81ARZ3NDEKTSV4RRFFQ69G5FAV", "01ARZ3NDEKTSV4RRFFQ69G5FAU",
+        "01ARZ3NDEKTSV4RRFFQ69G5FÄ",
+    ])
+    func `what is no id is refused`(text: String) {
+        #expect(TaskID(rawValue: text) == nil)
+    }
+
+    @Test func `an id made later sorts later`() {
+        let random: [UInt8] = Array(repeating: 31, count: 16)
+        let early = ULID.make(milliseconds: 1_700_000_000_000, random: random)
+        let late = ULID.make(milliseconds: 1_700_000_000_001, random: Array(repeating: 0, count: 16))
+        #expect(early < late)
+        #expect(TaskID(rawValue: late) != nil)
+    }
+}
+
+@Suite struct RepoNameTests {
+    @Test(arguments: ["a/b", "Some-Org/re.po_1"])
+    func `owner and name are told apart`(text: String) {
+        #expect(RepoName(rawValue: text)?.rawValue == text)
+    }
+
+    @Test(arguments: ["", "a", "a/", "/b", "a/b/c", "../b", "a/..", "a b/c", "a/b\n", "ä/b"])
+    func `what is no repository name is refused`(text: String) {
+        #expect(RepoName(rawValue: text) == nil)
+    }
+}
+
+@Suite struct JSONValueTests {
+    @Test(arguments: [
+        #"{"a":[1,2.5,"x",null,true],"b":{}}"#, #"[]"#, #""text""#, "null", "false", "-9007199254740993",
+    ])
+    func `a document survives decoding and encoding`(text: String) throws {
+        #expect(try JSONText.decode(JSONValue.self, text).text == text)
+    }
+}
+
+@Suite struct RetryPolicyTests {
+    @Test func `waits double up to the cap and end with the attempts`() {
+        let policy = RetryPolicy(base: .seconds(1), cap: .seconds(5), maxAttempts: 5)
+        let waits = (1...5).map { policy.delay(afterAttempt: $0, chance: 0.5) }
+        #expect(waits == [.seconds(1), .seconds(2), .seconds(4), .seconds(5), nil])
+    }
+
+    @Test func `chance spreads a wait by a tenth`() {
+        let policy = RetryPolicy(base: .seconds(10), cap: .seconds(100))
+        #expect(policy.delay(afterAttempt: 1, chance: 0) == .seconds(9))
+        #expect(policy.delay(afterAttempt: 400, chance: 0.5) == .seconds(100))
+    }
+}

@@ -1,0 +1,30 @@
+import FoundationEssentials
+
+/// JSON as text, with sorted keys, so that the same value is always the same bytes (hashes and golden files depend on it).
+package enum JSONText {
+    /// Encodes `value`; keys sorted, slashes as they are.
+    package static func encode(_ value: some Encodable) throws -> String {
+        String(decoding: try bytes(value), as: UTF8.self)
+    }
+
+    package static func bytes(_ value: some Encodable) throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return try encoder.encode(value)
+    }
+
+    package static func decode<T: Decodable>(_ type: T.Type = T.self, _ text: String) throws -> T {
+        try JSONDecoder().decode(type, from: Data(text.utf8))
+    }
+
+    package static func decode<T: Decodable>(_ type: T.Type = T.self, bytes: some Sequence<UInt8>) throws -> T {
+        try JSONDecoder().decode(type, from: Data(bytes))
+    }
+}
+
+extension JSONValue {
+    /// The document as text with sorted keys. A value of this type can always be written.
+    package var text: String {
+        (try? JSONText.encode(self)) ?? "null"
+    }
+}
