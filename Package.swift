@@ -28,9 +28,9 @@ let systemLibraries: [Target] = [
 /// Swift modules, lowest first: a module may name only modules above its own line.
 let modules: [(name: String, dependencies: [String])] = [
     ("Domain", []),
-    ("Config", ["Domain"]),
     ("Threads", ["CLinux"]),
     ("Telemetry", ["Domain", "Threads"]),
+    ("Config", ["Domain", "Telemetry"]),
     ("Crypto", ["COpenSSL"]),
     ("Patterns", ["CPCRE2"]),
     ("HTTPTypes", []),

@@ -7,6 +7,10 @@ package final class NamedThread: Sendable {
     package struct NotStarted: Error, CustomStringConvertible {
         /// The reason as errno.
         package let code: Int32
+        package init(code: Int32) {
+            self.code = code
+        }
+
         /// The reason in words.
         package var description: String {
             "cannot start a thread: \(String(cString: strerror(code)))"
