@@ -1,0 +1,52 @@
+import Telemetry
+
+/// What every service is told.
+package struct ServiceConfig: Sendable {
+    /// The service's name in logs and connection names.
+    package let name: String
+    /// `postgres://…`; empty for a service that said it needs none.
+    package let postgresURL: Secret
+    /// `amqp://…` or `amqps://…`; empty for a service that said it needs none.
+    package let amqpURL: Secret
+    /// Where `/live`, `/ready` and `/metrics` are served.
+    package let healthHost: String
+    /// Their port; 0 = not served.
+    package let healthPort: Int
+    /// Where the service keeps files that must outlive it.
+    package let dataDirectory: String
+    /// Where credentials lie as files, one each.
+    package let secretsDirectory: String
+    /// Lines below it are not written.
+    package let logLevel: Logger.Level
+
+    /// Reads the common variables.
+    ///
+    /// - Parameter postgres, amqp: false for a service that does not connect there; the variable is then not read.
+    package init(_ environment: inout Environment, name: String, postgres: Bool = true, amqp: Bool = true) {
+        self.name = name
+        postgresURL =
+            postgres
+            ? environment.secretURL(
+                "BGAGENT_POSTGRES_URL", schemes: ["postgres", "postgresql"], "where Postgres is, with user and database"
+            )
+            : ""
+        amqpURL =
+            amqp
+            ? environment.secretURL(
+                "BGAGENT_AMQP_URL", schemes: ["amqp", "amqps"], "where RabbitMQ is, with user and virtual host") : ""
+        healthHost = environment.string(
+            "BGAGENT_HEALTH_HOST", default: "127.0.0.1", "address for /live, /ready and /metrics")
+        healthPort = environment.int(
+            "BGAGENT_HEALTH_PORT", default: 0, in: 0...65535, "port for /live, /ready and /metrics; 0 = off")
+        dataDirectory = environment.path(
+            "BGAGENT_DATA", default: "/var/lib/bgagent", "directory for files that must outlive the service")
+        secretsDirectory = environment.path(
+            "BGAGENT_SECRETS_DIR", default: "/run/secrets", "directory of credential files that repositories refer to")
+        logLevel = environment.choice("BGAGENT_LOG_LEVEL", default: Logger.Level.info, "lines below it are not written")
+    }
+
+    /// The service's logger, to standard error.
+    package var log: Logger {
+        Logger(service: name, level: logLevel)
+    }
+}
