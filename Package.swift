@@ -35,7 +35,7 @@ let modules: [(name: String, dependencies: [String])] = [
     ("Patterns", ["CPCRE2"]),
     ("HTTPTypes", []),
     ("Lifecycle", ["CLinux", "Domain", "Threads", "Telemetry"]),
-    ("Postgres", ["CPostgres", "Domain", "Telemetry", "Lifecycle"]),
+    ("Postgres", ["CPostgres", "CLinux", "Domain", "Threads", "Telemetry", "Lifecycle"]),
     ("AMQP", ["CRabbitMQ", "CLinux", "Telemetry", "Lifecycle"]),
     ("HTTPServer", ["CMicroHTTPD", "CLinux", "HTTPTypes", "Telemetry", "Lifecycle"]),
     ("HTTPClient", ["CCurl", "HTTPTypes", "Lifecycle"]),
