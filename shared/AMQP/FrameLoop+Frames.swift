@@ -63,15 +63,15 @@ extension FrameLoop {
                 exchange: head.exchange, routingKey: head.routingKey, messageID: properties.messageID,
                 code: head.code, text: head.text)
         case .delivery(let head):
+            let delivery = Delivery(
+                queue: channel.consuming?.queues[head.consumerTag] ?? "",
+                deliveryTag: ConnectionTag(channel: channel.number, tag: head.tag).packed,
+                redelivered: head.redelivered, exchange: head.exchange, routingKey: head.routingKey,
+                messageID: properties.messageID, correlationID: properties.correlationID, type: properties.type,
+                contentType: properties.contentType, timestamp: properties.timestamp, headers: properties.headers,
+                body: content.body)
             channel.consuming?.ledger.delivered(head.tag)
-            channel.consuming?.pending.append(
-                Delivery(
-                    queue: channel.consuming?.queues[head.consumerTag] ?? "",
-                    deliveryTag: ConnectionTag(channel: channel.number, tag: head.tag).packed,
-                    redelivered: head.redelivered, exchange: head.exchange, routingKey: head.routingKey,
-                    messageID: properties.messageID, correlationID: properties.correlationID, type: properties.type,
-                    contentType: properties.contentType, timestamp: properties.timestamp,
-                    headers: properties.headers, body: content.body))
+            channel.consuming?.pending.append(delivery)
             touchedByDelivery.insert(channel.number)
         }
     }

@@ -119,7 +119,8 @@ package struct QueueArguments: Sendable, Hashable {
     ///
     /// - Parameter atLeastOnce: the message leaves this queue when the target has confirmed it; only for quorum
     ///   queues with `rejectPublish`. Without it a crash at the wrong moment loses the message.
-    package func deadLetter(to exchange: String, routingKey: String? = nil, atLeastOnce: Bool = true) -> QueueArguments {
+    package func deadLetter(to exchange: String, routingKey: String? = nil, atLeastOnce: Bool = true) -> QueueArguments
+    {
         var arguments = with("x-dead-letter-exchange", .string(exchange))
         if let routingKey { arguments = arguments.with("x-dead-letter-routing-key", .string(routingKey)) }
         return atLeastOnce ? arguments.with("x-dead-letter-strategy", "at-least-once") : arguments
