@@ -41,12 +41,12 @@ let modules: [(name: String, dependencies: [String])] = [
     ("HTTPClient", ["CCurl", "HTTPTypes", "Lifecycle"]),
     ("Forge", ["Domain", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
-    ("Messaging", ["Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
-    ("Notifications", ["Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store", "Messaging"]),
+    ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
+    ("Notifications", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store", "Messaging"]),
 ]
 
 /// What a service may use. Services never import each other.
-let foundation = ["Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPServer", "Store"]
+let foundation = ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPServer", "Store"]
 let services: [(folder: String, module: String, product: String, dependencies: [String])] = [
     ("migrate", "Migrate", "bgagent-migrate", foundation + ["AMQP", "Messaging"]),
     ("gateway", "Gateway", "gateway", foundation + ["AMQP", "Messaging", "Crypto", "Patterns"]),

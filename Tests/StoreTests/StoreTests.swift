@@ -1,1 +1,2 @@
+import Domain
 import Testing

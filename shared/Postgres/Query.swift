@@ -135,6 +135,13 @@ extension Query: ExpressibleByStringInterpolation {
             query.bind(value)
         }
 
+        /// Binds a value, or NULL when there is none.
+        ///
+        /// An overload of its own, because the compiler warns about an optional in any other interpolation.
+        package mutating func appendInterpolation<Bound: PostgresEncodable>(_ value: Bound?) {
+            query.bind(value)
+        }
+
         /// Puts a fragment with its own values in place.
         package mutating func appendInterpolation(_ fragment: Query) {
             query.append(fragment)

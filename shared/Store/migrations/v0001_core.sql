@@ -21,6 +21,11 @@ CREATE FUNCTION new_ulid(ms bigint) RETURNS text LANGUAGE sql VOLATILE PARALLEL 
     FROM (SELECT replace(gen_random_uuid()::text, '-', '') AS h) AS random
 $$;
 
+-- The one text form of a time that people and programs see.
+CREATE FUNCTION iso(t timestamptz) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
 CREATE DOMAIN ulid AS text COLLATE "C" CHECK (VALUE ~ '^[0-7][0-9A-HJKMNP-TV-Z]{25}$');
 
 CREATE TABLE users (
@@ -194,7 +199,7 @@ CREATE TABLE task_commands (
 
 -- What must be published. A row goes when the broker has confirmed it. The shard is the relay's unit of ownership.
 CREATE TABLE outbox (
-    id          bigint GENERATED ALWAYS AS IDENTITY,
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     shard       smallint NOT NULL,
     stream      text NOT NULL,
     task_id     text COLLATE "C" NOT NULL,
@@ -206,8 +211,7 @@ CREATE TABLE outbox (
     attempt     int NOT NULL,
     traceparent text NOT NULL,
     payload     json NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (shard, id)
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE FUNCTION outbox_shard(task_id text) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -224,8 +228,10 @@ CREATE TABLE idempotency_keys (
 );
 
 CREATE TABLE user_concurrency (
-    user_id ulid PRIMARY KEY,
-    running int NOT NULL DEFAULT 0 CHECK (running >= 0)
+    user_id       ulid PRIMARY KEY,
+    running       int NOT NULL DEFAULT 0 CHECK (running >= 0),
+    -- Whose turn it is: admission serves the user who waited longest since the last start.
+    last_admitted timestamptz NOT NULL DEFAULT '-infinity'
 );
 CREATE TABLE repo_concurrency (
     repo    text COLLATE "C" PRIMARY KEY,

@@ -1,0 +1,180 @@
+import Domain
+import Postgres
+
+/// The three keys of one attempt, as hashes. The plain ones exist in the sandbox alone.
+package struct SessionTokenHashes: Sendable {
+    package let harness: String
+    package let git: String
+    package let model: String
+
+    package init(harness: String, git: String, model: String) {
+        self.harness = harness
+        self.git = git
+        self.model = model
+    }
+}
+
+/// What a session's token opens: each only its own paths.
+package enum SessionScope: String, Sendable, CaseIterable {
+    case harness, git, model
+
+    fileprivate var column: Query {
+        switch self {
+        case .harness: "harness_token_hash"
+        case .git: "git_token_hash"
+        case .model: "model_token_hash"
+        }
+    }
+}
+
+/// One attempt as stored.
+package struct SessionRecord: Sendable {
+    package let taskID: TaskID
+    package let attempt: Int
+    package let state: String
+    package let backend: String
+    package let node: String?
+    package let lastClientSeq: Int64
+    package let hasResult: Bool
+    /// `bgagent-<task>-<attempt>`: the same for whoever asks, so that what is found running can be named.
+    package var name: String { "bgagent-\(taskID)-\(attempt)" }
+
+    package static let columns: Query = """
+        s.task_id, s.attempt, s.state, s.backend, s.node, s.last_client_seq, s.result IS NOT NULL AS has_result
+        """
+
+    package init(row: Row) throws {
+        taskID = try row.ulid("task_id")
+        attempt = try row.get("attempt", as: Int.self)
+        state = try row.get("state", as: String.self)
+        backend = try row.get("backend", as: String.self)
+        node = try row.get("node", as: String?.self)
+        lastClientSeq = try row.get("last_client_seq", as: Int64.self)
+        hasResult = try row.get("has_result", as: Bool.self)
+    }
+}
+
+/// Attempts: requested → claimed → running → ended | void. The lease is on the database's clock alone.
+package enum SessionStore {
+    /// Asks for a sandbox. The start message is a hint; the row is the request.
+    package static func request(_ task: TaskRecord, backend: String, payload: JSONValue, in tx: Connection) throws {
+        try tx.query(
+            """
+            INSERT INTO sessions (task_id, attempt, backend, payload)
+            VALUES (\(task.id.rawValue), \(task.attempt), \(backend), \(payload.text)::jsonb)
+            """)
+        try tx.query(
+            TaskLog.compute(
+                "start", routingKey: "start.\(backend)", task: task.id, attempt: task.attempt,
+                ["task_id": .string(task.id.rawValue), "attempt": JSONValue(task.attempt)]))
+    }
+
+    /// Takes a requested session for `node` by compare-and-set and starts its lease. False: somebody else has it, or
+    /// it was voided.
+    package static func claim(
+        _ id: TaskID, attempt: Int, node: String, tokens: SessionTokenHashes, lease: Int, in tx: Connection
+    ) throws -> Bool {
+        let claimed = try tx.query(
+            """
+            UPDATE sessions SET state = 'claimed', node = \(node), claimed_at = clock_timestamp(),
+                lease_until = clock_timestamp() + make_interval(secs => \(Double(lease))),
+                harness_token_hash = \(tokens.harness), git_token_hash = \(tokens.git),
+                model_token_hash = \(tokens.model)
+            WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND state = 'requested'
+            """)
+        guard claimed.affected == 1 else { return false }
+        try TaskLog.send(.sessionClaimed, to: id, attempt: attempt, ["node": .string(node)], in: tx)
+        return true
+    }
+
+    /// Requested sessions of a backend that nobody claimed, oldest first: what a lost hint left behind.
+    package static func requested(backend: String, limit: Int, in connection: Connection) throws -> [SessionRecord] {
+        try connection.query(
+            "SELECT " + SessionRecord.columns + """
+                 FROM sessions s WHERE s.state = 'requested' AND s.backend = \(backend)
+                ORDER BY s.requested_at LIMIT \(limit)
+                """
+        ).map(SessionRecord.init(row:))
+    }
+
+    /// The sessions that `node` should have running.
+    package static func live(node: String, in connection: Connection) throws -> [SessionRecord] {
+        try connection.query(
+            "SELECT " + SessionRecord.columns + """
+                 FROM sessions s WHERE s.state IN ('claimed', 'running') AND s.node = \(node)
+                """
+        ).map(SessionRecord.init(row:))
+    }
+
+    /// Whose session a token opens. Nil: unknown, of another scope, or dead.
+    package static func authenticate(
+        tokenHash: String, scope: SessionScope, in connection: Connection
+    ) throws -> SessionRecord? {
+        try connection.query(
+            "SELECT " + SessionRecord.columns + " FROM sessions s WHERE s." + scope.column + " = \(tokenHash)"
+        ).first.map(SessionRecord.init(row:))
+    }
+
+    /// Renews the lease of the current epoch. False when the attempt is over: its agent must stop.
+    package static func renew(_ id: TaskID, attempt: Int, lease: Int, in connection: Connection) throws -> Bool {
+        try connection.query(
+            """
+            UPDATE sessions s SET lease_until = clock_timestamp() + make_interval(secs => \(Double(lease)))
+            FROM tasks t
+            WHERE s.task_id = \(id.rawValue) AND s.attempt = \(attempt) AND s.state IN ('claimed', 'running')
+                AND t.task_id = s.task_id AND t.attempt = s.attempt
+            """
+        ).affected == 1
+    }
+
+    /// The agent asked for its work: it is there. Tells the orchestrator once.
+    package static func start(_ id: TaskID, attempt: Int, in tx: Connection) throws {
+        let started = try tx.query(
+            """
+            UPDATE sessions SET state = 'running', started_at = clock_timestamp()
+            WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND state = 'claimed'
+            """)
+        if started.affected == 1 {
+            try TaskLog.send(.sessionStarted, to: id, attempt: attempt, in: tx)
+        }
+    }
+
+    /// Stores the result once and ends the lease. A repeat changes nothing.
+    package static func end(_ id: TaskID, attempt: Int, result: JSONValue, in tx: Connection) throws {
+        let ended = try tx.query(
+            """
+            UPDATE sessions SET state = 'ended', ended_at = clock_timestamp(), result = \(result.text)::jsonb
+            WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND state IN ('claimed', 'running')
+            """)
+        if ended.affected == 1 {
+            try TaskLog.send(.sessionEnded, to: id, attempt: attempt, result, in: tx)
+        }
+    }
+
+    package static func payload(_ id: TaskID, attempt: Int, in connection: Connection) throws -> JSONValue? {
+        try connection.query(
+            "SELECT payload::text FROM sessions WHERE task_id = \(id.rawValue) AND attempt = \(attempt)"
+        ).first?.json("payload")
+    }
+
+    package static func result(_ id: TaskID, attempt: Int, in connection: Connection) throws -> JSONValue? {
+        try connection.query(
+            """
+            SELECT result::text FROM sessions
+            WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND result IS NOT NULL
+            """
+        ).first?.json("result")
+    }
+
+    /// Live sessions whose lease is over, tasks locked in order; rows that somebody else works on are left to him.
+    package static func expired(limit: Int, in tx: Connection) throws -> [TaskRecord] {
+        try tx.query(
+            "SELECT " + TaskRecord.columns + """
+                 FROM tasks t JOIN sessions s USING (task_id, attempt)
+                WHERE s.state IN ('claimed', 'running') AND s.lease_until < clock_timestamp()
+                    AND t.status IN ('HYDRATING', 'RUNNING', 'AWAITING_APPROVAL')
+                ORDER BY t.task_id LIMIT \(limit) FOR UPDATE OF t SKIP LOCKED
+                """
+        ).map(TaskRecord.init(row:))
+    }
+}
