@@ -39,7 +39,7 @@ let modules: [(name: String, dependencies: [String])] = [
     ("AMQP", ["CRabbitMQ", "CLinux", "Telemetry", "Lifecycle"]),
     ("HTTPServer", ["CMicroHTTPD", "CLinux", "HTTPTypes", "Telemetry", "Lifecycle"]),
     ("HTTPClient", ["CCurl", "HTTPTypes", "Lifecycle"]),
-    ("Forge", ["Domain", "HTTPTypes", "HTTPClient"]),
+    ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
     ("Notifications", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store", "Messaging"]),
