@@ -83,7 +83,7 @@ let libraryTargets: [Target] = modules.map { module in
 }
 let serviceTargets: [Target] = services.map { executable($0.module, "services/\($0.folder)", $0.dependencies) }
 let channelTargets: [Target] = channels.map { executable($0.module, "services/\($0.folder)", channelDependencies) }
-let cliTarget = executable("CLI", "cli", ["CLinux", "Domain", "HTTPTypes", "HTTPClient"])
+let cliTarget = executable("CLI", "cli", ["Domain", "Threads", "HTTPTypes", "HTTPClient"])
 
 let testSupport = Target.target(
     name: "TestSupport",
@@ -96,7 +96,7 @@ let testSupport = Target.target(
 /// One test target per module; its folder is `Tests/<Module>Tests`.
 let testTargets: [Target] =
     (modules.map { ($0.name, $0.dependencies) } + services.map { ($0.module, $0.dependencies) }
-    + channels.map { ($0.module, channelDependencies) } + [("CLI", ["Domain", "HTTPTypes", "HTTPClient"])])
+    + channels.map { ($0.module, channelDependencies) } + [("CLI", ["Domain", "Threads", "HTTPTypes", "HTTPClient"])])
     .map { module, dependencies in
         .testTarget(
             name: "\(module)Tests",
