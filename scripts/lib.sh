@@ -88,7 +88,7 @@ postgres_bin() {
 }
 
 RUN=$(run_directory)
-VENV=${BGAGENT_VENV:-$ROOT/.venv}
+VENV=$(realpath -ms "${BGAGENT_VENV:-$ROOT/.venv}")
 SWIFT=${SWIFT:-swift}
 # shellcheck disable=SC2034
 readonly ROOT INSTANCE RUN VENV SWIFT
