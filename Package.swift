@@ -42,19 +42,33 @@ let modules: [(name: String, dependencies: [String])] = [
     ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
-    ("Notifications", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store", "Messaging"]),
+    (
+        "Notifications",
+        [
+            "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer",
+            "HTTPClient", "Store", "Messaging",
+        ]
+    ),
 ]
 
 /// What a service may use. Services never import each other.
-let foundation = ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPServer", "Store"]
+let foundation = [
+    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPServer", "Store",
+]
 let services: [(folder: String, module: String, product: String, dependencies: [String])] = [
     ("migrate", "Migrate", "bgagent-migrate", foundation + ["AMQP", "Messaging"]),
     ("gateway", "Gateway", "gateway", foundation + ["AMQP", "Messaging", "Crypto", "Patterns"]),
     ("relay", "Relay", "relay", foundation + ["AMQP", "Messaging"]),
-    ("orchestrator", "Orchestrator", "orchestrator", foundation + ["AMQP", "Messaging", "HTTPClient", "Forge", "Crypto", "Patterns"]),
+    (
+        "orchestrator", "Orchestrator", "orchestrator",
+        foundation + ["AMQP", "Messaging", "HTTPClient", "Forge", "Crypto", "Patterns"]
+    ),
     ("fanout", "Fanout", "fanout", foundation + ["AMQP", "Messaging", "Notifications"]),
     ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["AMQP", "Messaging", "CLinux", "Crypto"]),
-    ("agent-gateway", "AgentGateway", "agent-gateway", foundation + ["CLinux", "HTTPClient", "Forge", "Crypto", "Patterns"]),
+    (
+        "agent-gateway", "AgentGateway", "agent-gateway",
+        foundation + ["CLinux", "HTTPClient", "Forge", "Crypto", "Patterns"]
+    ),
     ("reconciler", "Reconciler", "reconciler", foundation),
 ]
 
@@ -64,7 +78,9 @@ let channels: [(folder: String, module: String)] = [
     ("dispatch-github", "DispatchGitHub"),
     ("dispatch-email", "DispatchEmail"),
 ]
-let channelDependencies = ["Domain", "Config", "Telemetry", "HTTPTypes", "HTTPClient", "Forge", "Store", "Notifications"]
+let channelDependencies = [
+    "Domain", "Config", "Telemetry", "HTTPTypes", "HTTPClient", "Forge", "Store", "Notifications",
+]
 
 func named(_ names: [String]) -> [Target.Dependency] {
     names.map { .target(name: $0) }
@@ -100,7 +116,9 @@ let testTargets: [Target] =
     .map { module, dependencies in
         .testTarget(
             name: "\(module)Tests",
-            dependencies: named([module, "TestSupport"] + dependencies.filter { !$0.hasPrefix("C") || $0 == "Config" || $0 == "Crypto" }),
+            dependencies: named(
+                [module, "TestSupport"] + dependencies.filter { !$0.hasPrefix("C") || $0 == "Config" || $0 == "Crypto" }
+            ),
             path: "Tests/\(module)Tests", swiftSettings: strict)
     }
 
