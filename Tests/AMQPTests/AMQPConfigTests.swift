@@ -40,7 +40,8 @@ import Testing
     }
 
     @Test func `the description hides user and password`() throws {
-        #expect("\(try AMQPConfig(url: "amqp://bob:s3cret@broker/jobs"))" == "amqp://broker:5672/jobs")
+        let config = try AMQPConfig(url: "amqp://bob:s3cret@broker/jobs")
+        #expect(config.description == "amqp://broker:5672/jobs")
     }
 
     @Test(arguments: [

@@ -58,7 +58,7 @@ import Testing
                 }
                 async let ended: Void = connection.waitUntilClosed()
                 try await broker.close(seen)
-                var inbox = Inbox(consumer.deliveries)
+                let inbox = Inbox(consumer.deliveries)
                 #expect(await inbox.rest().isEmpty)
                 await ended
                 let failure = try #require(connection.failure)
@@ -82,14 +82,14 @@ import Testing
                     try await connection.declare(Topology(queues: [Queue("q")]))
                     let deliveries = try await connection.consume(queues: ["q"], prefetch: 1)
                     line.freeze()
-                    async let published = connection.publish([.to("q", "1")])
-                    async let declared: Void = connection.declare(Topology(queues: [Queue("other")]))
+                    let published = Task { try await connection.publish([.to("q", "1")]) }
+                    let declared = Task { try await connection.declare(Topology(queues: [Queue("other")])) }
                     line.cut()
-                    let first = await #expect(throws: AMQPError.self) { _ = try await published }
-                    let second = await #expect(throws: AMQPError.self) { try await declared }
+                    let first = await #expect(throws: AMQPError.self) { _ = try await published.value }
+                    let second = await #expect(throws: AMQPError.self) { try await declared.value }
                     #expect(first?.code == .connectionLost)
                     #expect(second?.isConnectionLost == true)
-                    var inbox = Inbox(deliveries)
+                    let inbox = Inbox(deliveries)
                     #expect(await inbox.rest().isEmpty)
                 }
             }
@@ -121,7 +121,7 @@ import Testing
                     .deadLetter(to: "", routingKey: "due", atLeastOnce: false)
                 try await clock.declare(Topology(queues: [Queue("waiting", arguments: waiting), Queue("due")]))
                 try await withConnection(url, heartbeat: 1) { idle in
-                    var inbox = Inbox(try await idle.consume(queues: ["due"], prefetch: 1))
+                    let inbox = Inbox(try await idle.consume(queues: ["due"], prefetch: 1))
                     _ = try await clock.publish([.to("waiting", "1")])
                     #expect(try await inbox.next().text == "1")
                     #expect(idle.isOpen)
@@ -140,11 +140,11 @@ import Testing
                     line.speak([1, 0, 0, 0, 0, 0, UInt8(reason.count + 5), 0, 10, 0, 60, UInt8(reason.count)])
                     line.speak(reason + [0xCE])
                     try await eventually("the connection is blocked") { connection.isBlocked }
-                    async let published = connection.publish([.to("q", "1")])
+                    let published = Task { try await connection.publish([.to("q", "1")]) }
                     // Topology is still answered, so the message had its chance to get through.
                     for _ in 1...3 { #expect(try await connection.passiveDeclare(queue: "q").messages == 0) }
                     line.speak([1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 61, 0xCE])
-                    #expect(try await published == [.confirmed])
+                    #expect(try await published.value == [.confirmed])
                     #expect(!connection.isBlocked)
                 }
             }
@@ -155,12 +155,13 @@ import Testing
         try await withScratchVhost { url in
             try await withConnection(url) { connection in
                 try await connection.declare(Topology(queues: [Queue("q", arguments: .quorum)]))
-                async let published = connection.publish((0..<500).map { .to("q", "\($0)") })
+                let published = Task { try await connection.publish((0..<500).map { .to("q", "\($0)") }) }
                 try await eventually("the first messages are there") {
                     try await connection.passiveDeclare(queue: "q").messages > 0
                 }
                 await connection.close()
-                #expect(try await published.allSatisfy { $0 == .confirmed })
+                let results = try await published.value
+                #expect(results.allSatisfy { $0 == .confirmed })
             }
         }
     }
@@ -175,7 +176,7 @@ import Testing
             }
             await connection.close()
             await consumer.close()
-            var inbox = Inbox(consumer.deliveries)
+            let inbox = Inbox(consumer.deliveries)
             #expect(await inbox.rest().isEmpty)
             #expect(connection.failure?.code == .closed)
             connection.ack([1])
@@ -210,11 +211,11 @@ import Testing
                 try await connection.declare(Topology(queues: [Queue("q")]))
                 line.freeze()
                 let huge = Publishing(exchange: "", routingKey: "q", body: [UInt8](repeating: 1, count: 64 << 20))
-                async let published = connection.publish([huge])
+                let published = Task { try await connection.publish([huge]) }
                 let began = ContinuousClock.now
                 await connection.close()
                 #expect(began.duration(to: .now) < .seconds(10))
-                let error = await #expect(throws: AMQPError.self) { _ = try await published }
+                let error = await #expect(throws: AMQPError.self) { _ = try await published.value }
                 #expect(error?.isConnectionLost == true)
             }
         }
@@ -228,7 +229,7 @@ import Testing
                 try await connection.declare(Topology(queues: [Queue("q", exclusive: true)]))
                 deliveries = try await connection.consume(queues: ["q"], prefetch: 1)
             }
-            var inbox = Inbox(deliveries)
+            let inbox = Inbox(deliveries)
             #expect(await inbox.rest().isEmpty)
         }
     }

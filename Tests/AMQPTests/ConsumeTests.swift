@@ -21,7 +21,7 @@ import Testing
                     ],
                     body: Array("{}".utf8))
                 #expect(try await connection.publish([message]) == [.confirmed])
-                var inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 10))
+                let inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 10))
                 let delivery = try await inbox.next()
                 #expect(delivery.queue == "q")
                 #expect(!delivery.redelivered)
@@ -44,7 +44,7 @@ import Testing
             try await withConnection(url) { connection in
                 try await connection.declare(Topology(queues: [Queue("q")]))
                 _ = try await connection.publish([Publishing(exchange: "", routingKey: "q", body: [1])])
-                var inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 1))
+                let inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 1))
                 let delivery = try await inbox.next()
                 #expect(delivery.messageID == nil)
                 #expect(delivery.correlationID == nil)
@@ -61,7 +61,7 @@ import Testing
             try await withConnection(url) { connection in
                 try await connection.declare(Topology(queues: [Queue("q")]))
                 _ = try await connection.publish((0..<10).map { .to("q", "\($0)") })
-                var inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 4))
+                let inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 4))
                 let first = try await inbox.take(4)
                 try await eventually("six messages wait") {
                     try await connection.passiveDeclare(queue: "q").messages == 6
@@ -77,15 +77,15 @@ import Testing
             try await withConnection(url) { connection in
                 try await connection.declare(Topology(queues: [Queue("q", arguments: .quorum)]))
                 _ = try await connection.publish((0..<8).map { .to("q", "\($0)") })
-                var inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 8))
+                let inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 8))
                 let tags = try await inbox.take(8).map(\.deliveryTag)
                 connection.ack([tags[0], tags[1], tags[3], tags[6]])
             }
             try await withConnection(url) { connection in
-                var inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 8))
+                let inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 8))
                 let again = try await inbox.take(4)
                 #expect(again.map(\.text) == ["2", "4", "5", "7"])
-                #expect(again.allSatisfy(\.redelivered))
+                #expect(again.allSatisfy { $0.redelivered })
                 #expect(again[0].headers["x-delivery-count"] == .int(1))
             }
         }
@@ -98,12 +98,12 @@ import Testing
                 try await connection.declare(
                     Topology(queues: [Queue("q", arguments: work), Queue("dead", arguments: .quorum)]))
                 _ = try await connection.publish([.to("q", "1")])
-                var inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 1))
+                let inbox = Inbox(try await connection.consume(queues: ["q"], prefetch: 1))
                 connection.reject(try await inbox.next().deliveryTag, requeue: true)
                 let again = try await inbox.next()
                 #expect(again.redelivered)
                 connection.reject(again.deliveryTag, requeue: false)
-                var dead = Inbox(try await connection.consume(queues: ["dead"], prefetch: 1))
+                let dead = Inbox(try await connection.consume(queues: ["dead"], prefetch: 1))
                 let letter = try await dead.next()
                 #expect(letter.text == "1")
                 guard case .array(let deaths) = letter.headers["x-death"], case .table(let death) = deaths.first else {
@@ -122,8 +122,8 @@ import Testing
                 try await connection.declare(Topology(queues: [Queue("a"), Queue("b"), Queue("c")]))
                 _ = try await connection.publish([.to("a", "1"), .to("b", "2"), .to("c", "3")])
                 let consumer = try await connection.openConsumer(queues: ["a", "b"], prefetch: 5)
-                var both = Inbox(consumer.deliveries)
-                var single = Inbox(try await connection.consume(queues: ["c"], prefetch: 5))
+                let both = Inbox(consumer.deliveries)
+                let single = Inbox(try await connection.consume(queues: ["c"], prefetch: 5))
                 let fromBoth = try await both.take(2)
                 let fromSingle = try await single.next()
                 #expect(Set(fromBoth.map(\.queue)) == ["a", "b"])
@@ -151,7 +151,7 @@ import Testing
                 try await connection.declare(Topology(queues: [Queue("q", arguments: .quorum)]))
                 _ = try await connection.publish((0..<100).map { .to("q", "\($0)") })
                 let consumer = try await connection.openConsumer(queues: ["q"], prefetch: 100)
-                var inbox = Inbox(consumer.deliveries)
+                let inbox = Inbox(consumer.deliveries)
                 for delivery in try await inbox.take(99) { connection.ack([delivery.deliveryTag]) }
                 await consumer.close()
                 await consumer.close()
@@ -168,7 +168,7 @@ import Testing
                 try await connection.declare(Topology(queues: [Queue("q")]))
                 let consumer = try await connection.openConsumer(queues: ["q"], prefetch: 1)
                 try await connection.delete(queue: "q")
-                var inbox = Inbox(consumer.deliveries)
+                let inbox = Inbox(consumer.deliveries)
                 #expect(await inbox.rest().isEmpty)
                 #expect(consumer.failure?.code == .consumerCancelled)
                 #expect(consumer.failure?.reason.contains("'q'") == true)
@@ -201,9 +201,9 @@ import Testing
             try await withConnection(url) { first in
                 try await first.declare(
                     Topology(queues: [Queue("q", arguments: .quorum.singleActiveConsumer)]))
-                var active = Inbox(try await first.consume(queues: ["q"], prefetch: 10))
+                let active = Inbox(try await first.consume(queues: ["q"], prefetch: 10))
                 try await withConnection(url) { second in
-                    var standby = Inbox(try await second.consume(queues: ["q"], prefetch: 10))
+                    let standby = Inbox(try await second.consume(queues: ["q"], prefetch: 10))
                     _ = try await second.publish((0..<50).map { .to("q", "\($0)") })
                     let seen = try await active.take(10)
                     #expect(seen.map(\.text) == (0..<10).map { "\($0)" })

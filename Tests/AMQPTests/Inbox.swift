@@ -1,7 +1,7 @@
 import AMQP
 
 /// Reads a stream of deliveries one by one, or so many at a time.
-struct Inbox {
+final class Inbox {
     /// The stream finished before what was asked for came.
     struct Finished: Error {}
 
@@ -13,7 +13,7 @@ struct Inbox {
     }
 
     /// The next delivery.
-    mutating func next() async throws -> Delivery {
+    func next() async throws -> Delivery {
         while waiting.isEmpty {
             guard let deliveries = await iterator.next() else { throw Finished() }
             waiting = deliveries[...]
@@ -22,14 +22,14 @@ struct Inbox {
     }
 
     /// The next so many deliveries.
-    mutating func take(_ count: Int) async throws -> [Delivery] {
+    func take(_ count: Int) async throws -> [Delivery] {
         var taken: [Delivery] = []
         while taken.count < count { taken.append(try await next()) }
         return taken
     }
 
     /// Everything up to the end of the stream.
-    mutating func rest() async -> [Delivery] {
+    func rest() async -> [Delivery] {
         var taken: [Delivery] = []
         while let delivery = try? await next() { taken.append(delivery) }
         return taken

@@ -3,20 +3,31 @@ import Testing
 @testable import AMQP
 
 @Suite struct AckLedgerTests {
-    private func ledger(delivered: UInt64) -> AckLedger {
-        var ledger = AckLedger()
-        for tag in 1...delivered { ledger.delivered(tag) }
-        return ledger
+    /// A ledger behind a reference: `#expect` evaluates no mutating calls.
+    private final class Acks {
+        private var ledger = AckLedger()
+
+        init(delivered: UInt64) {
+            for tag in 1...delivered { ledger.delivered(tag) }
+        }
+
+        func ack(_ tags: [UInt64]) -> [AckLedger.Ack] {
+            ledger.ack(tags)
+        }
+
+        func reject(_ tag: UInt64) -> Bool {
+            ledger.reject(tag)
+        }
     }
 
     @Test func `tags without a gap are one ack`() {
-        var ledger = ledger(delivered: 5)
+        let ledger = Acks(delivered: 5)
         #expect(ledger.ack([3, 1, 2]) == [.init(tag: 3, multiple: true)])
         #expect(ledger.ack([4]) == [.init(tag: 4, multiple: false)])
     }
 
     @Test func `a message still being handled is never covered`() {
-        var ledger = ledger(delivered: 6)
+        let ledger = Acks(delivered: 6)
         #expect(
             ledger.ack([1, 2, 4, 6]) == [
                 .init(tag: 2, multiple: true), .init(tag: 4, multiple: false), .init(tag: 6, multiple: false),
@@ -26,14 +37,14 @@ import Testing
     }
 
     @Test func `the ack that closes a gap names a delivery that is still open`() {
-        var ledger = ledger(delivered: 4)
+        let ledger = Acks(delivered: 4)
         _ = ledger.ack([2, 3])
         #expect(ledger.ack([1]) == [.init(tag: 1, multiple: false)])
         #expect(ledger.ack([4]) == [.init(tag: 4, multiple: false)])
     }
 
     @Test func `what is unknown or settled is left out`() {
-        var ledger = ledger(delivered: 3)
+        let ledger = Acks(delivered: 3)
         #expect(ledger.ack([0, 9]).isEmpty)
         #expect(ledger.ack([2, 2]) == [.init(tag: 2, multiple: false)])
         #expect(ledger.ack([2]).isEmpty)

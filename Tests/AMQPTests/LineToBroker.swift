@@ -56,7 +56,7 @@ final class LineToBroker: Sendable {
     /// Sends bytes to the client as if the broker had.
     func speak(_ bytes: [UInt8]) {
         let client = state.withLock { $0.client }
-        _ = send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue))
+        _ = send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
     }
 
     /// Cuts the line.
@@ -123,7 +123,7 @@ final class LineToBroker: Sendable {
             var sent = 0
             while sent < count {
                 let more = buffer[sent..<count].withUnsafeBytes {
-                    send(target, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                    send(target, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                 }
                 guard more > 0 else { return cut() }
                 sent += more

@@ -35,7 +35,7 @@ import Testing
                 let results = try await connection.publish(messages)
                 #expect(results.allSatisfy { $0 == .confirmed })
                 let queues = topology.queues.map(\.name)
-                var inbox = Inbox(try await connection.consume(queues: queues, prefetch: 100))
+                let inbox = Inbox(try await connection.consume(queues: queues, prefetch: messages.count))
                 var partition: [String: String] = [:]
                 var rounds: [String: [String]] = [:]
                 for delivery in try await inbox.take(messages.count) {
@@ -68,7 +68,7 @@ import Testing
                     let hint = Publishing(exchange: "one", routingKey: "k", body: Array("\(number)".utf8))
                     #expect(try await connection.publish([hint]) == [.confirmed])
                 }
-                var inbox = Inbox(try await connection.consume(queues: ["hints"], prefetch: 5))
+                let inbox = Inbox(try await connection.consume(queues: ["hints"], prefetch: 5))
                 #expect(try await inbox.take(3).map(\.text) == ["2", "3", "4"])
             }
         }
