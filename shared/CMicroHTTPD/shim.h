@@ -1,16 +1,21 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <microhttpd.h>
 
 // MHD_start_daemon is variadic, which Swift cannot call.
 static inline struct MHD_Daemon *bg_mhd_start(
-    unsigned int flags, int listener, unsigned int threads, unsigned int connections, size_t memory, size_t stack,
+    int thread_per_connection, int listener, unsigned int threads, unsigned int connections, size_t memory,
+    size_t stack,
     void *context, MHD_AccessHandlerCallback access, void *(*target)(void *, const char *, struct MHD_Connection *),
     MHD_RequestCompletedCallback completed, MHD_NotifyConnectionCallback connection,
     size_t (*unescape)(void *, struct MHD_Connection *, char *))
 {
+    unsigned int flags = thread_per_connection
+        ? MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ITC
+        : MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     // The listening socket exists already. No timeout of the library's: the server keeps deadlines of its own.
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_LISTEN_SOCKET, listener, NULL},
@@ -50,3 +55,5 @@ static inline void *bg_mhd_connection_context(struct MHD_Connection *connection)
 // The flags of epoll_event are an enum in C; Swift would need a conversion at each use.
 static const uint32_t bg_peer_closed = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLONESHOT;
 static const uint32_t bg_readable = EPOLLIN;
+// Milliseconds after which unacknowledged or unsendable bytes end a connection; hidden in Swift's Glibc module.
+static const int bg_tcp_user_timeout = TCP_USER_TIMEOUT;

@@ -62,7 +62,7 @@ package final class SpooledFile: Sendable {
     }
 
     /// A new unlinked file in that directory, open for reading and writing, closed on exec; the caller closes it.
-    package static func openTemporary(in directory: String) throws -> Int32 {
+    package static func openTemporary(in directory: String) throws(FileError) -> Int32 {
         var template = Array("\(directory)/bgagent-XXXXXX".utf8CString)
         let descriptor = template.withUnsafeMutableBufferPointer { name -> Int32 in
             guard let path = name.baseAddress else { return -1 }

@@ -1,0 +1,103 @@
+import HTTPServer
+import HTTPTypes
+import Lifecycle
+import Telemetry
+import Testing
+
+@Suite struct StopTests {
+    @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
+    func `a running handler is answered before the end`(mode: ServerConfig.Mode) async throws {
+        let entered = Flag()
+        let release = Flag()
+        var router = Router()
+        router.on("GET", "/slow") { _ in
+            entered.raise()
+            return .response(.text(release.wait() ? "done" : "never"))
+        }
+        var config = ServerConfig()
+        config.mode = mode
+        let server = try Server(config, router, log: .silent)
+        let port = server.port
+        let running = Task { try await server.run() }
+        let wire = try Wire(port)
+        let idle = try Wire(port)
+        try wire.request("GET", "/slow")
+        #expect(entered.wait())
+        running.cancel()
+        // An idle connection ends at once, the busy one with its answer.
+        #expect(try idle.isClosed())
+        #expect(throws: WireError.self) { try Wire(port) }
+        release.raise()
+        let response = try wire.response()
+        #expect(response.text == "done")
+        #expect(response.headers["Connection"] == "close")
+        #expect(try wire.isClosed())
+        try await running.value
+    }
+
+    @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
+    func `clients that wait get the timeout's answer`(mode: ServerConfig.Mode) throws {
+        let waiting = Flag()
+        var router = Router { _, _ in .text("ask again", status: 503) }
+        router.on("GET", "/wait") { _ in .later { _ in waiting.raise() } }
+        var config = ServerConfig()
+        config.mode = mode
+        let server = try Server(config, router, log: .silent)
+        try server.start()
+        let wire = try Wire(server.port)
+        try wire.request("GET", "/wait")
+        #expect(waiting.wait())
+        server.stop()
+        #expect(try wire.response().text == "ask again")
+    }
+
+    @Test func `a stream without end is cut after the drain time`() throws {
+        final class Silence: BodyReader {
+            struct Cancelled: Error {}
+            let cancelled = Flag()
+            let entered = Flag()
+            func read(into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+                entered.raise()
+                _ = cancelled.wait()
+                throw Cancelled()
+            }
+            func close() {}
+            func cancel() {
+                cancelled.raise()
+            }
+        }
+        let silence = Silence()
+        var router = Router()
+        router.on("GET", "/") { _ in .stream(status: 200, headers: [:], reader: silence) }
+        var config = ServerConfig(mode: .threadPerConnection)
+        config.drainTimeout = .milliseconds(100)
+        let server = try Server(config, router, log: .silent)
+        try server.start()
+        let wire = try Wire(server.port)
+        try wire.request("GET", "/")
+        #expect(silence.entered.wait())
+        let begin = MonotonicTime.now
+        server.stop()
+        #expect(begin.elapsed < .seconds(5))
+    }
+
+    @Test func `starting and stopping does no harm in any order`() async throws {
+        for round in 0..<20 {
+            let server = try Server(ServerConfig(), Router(), log: .silent)
+            let task = Task { try await server.run() }
+            if round % 2 == 0 { _ = try? Wire(server.port).exchange("GET", "/") }
+            task.cancel()
+            try await task.value
+            server.stop()
+            #expect(throws: ServerError.self) { try server.start() }
+        }
+        _ = try Server(ServerConfig(), Router(), log: .silent)
+    }
+
+    @Test func `a port that is taken is an error`() throws {
+        let server = try Server(ServerConfig(), Router(), log: .silent)
+        #expect(throws: ServerError.self) {
+            try Server(ServerConfig(port: server.port), Router(), log: .silent)
+        }
+    }
+}
