@@ -95,6 +95,7 @@ package final class Connection {
     /// nothing.
     /// - Throws: `commitFailed` when the server refused COMMIT, `outcomeUnknown` when the connection broke after
     ///   COMMIT was sent, `transactionAborted` when `body` swallowed the error of a statement, `misuse` when nested.
+    @discardableResult
     package func transaction<Result>(
         _ mode: TransactionMode = .readCommitted, _ body: (Connection) throws -> Result
     ) throws -> Result {

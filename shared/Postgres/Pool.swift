@@ -1,17 +1,27 @@
+import Lifecycle
 import Telemetry
 import Threads
 
 /// The process's connections to the database: opened when needed, never more than `size`, dropped when broken.
 ///
 /// While the server cannot be reached, callers fail at once with the last reason; one of them per pause (50 ms doubling
-/// to 2 s) tries again, so a returning server is found without a storm.
-package final class Pool: Sendable {
+/// to 2 s) tries again, so a returning server is found without a storm. As a service it looks every second whether the
+/// server answers, and closes the connections at the end; list it first, so that it ends last.
+package final class Pool: Service {
+    /// The flag it raises and lowers in `Readiness`.
+    package static let flag = "postgres"
+
     /// How the pool stands, for metrics and tests.
     package struct Usage: Sendable, Equatable {
         /// Connections that exist, in use or not.
         package let open: Int
         /// Connections nobody uses.
         package let idle: Int
+
+        package init(open: Int, idle: Int) {
+            self.open = open
+            self.idle = idle
+        }
     }
 
     private struct State {
@@ -31,10 +41,13 @@ package final class Pool: Sendable {
         case fail(PostgresError)
     }
 
+    package let name = "postgres pool"
     /// Where it connects to.
     package let config: PostgresConfig
     private let size: Int
     private let patience: Duration
+    private let backoff: Backoff
+    private let readiness: Readiness?
     private let log: Logger
     private let threads: IOThreads
     private let state = Condition(State())
@@ -42,13 +55,19 @@ package final class Pool: Sendable {
     /// A pool that opens nothing yet; it owns `size` threads for `run`.
     ///
     /// - Parameter patience: how long a caller waits for a free connection.
+    /// - Parameter readiness: gets the flag `postgres`, down until the first connection stands.
     package init(
-        _ config: PostgresConfig, size: Int = 8, patience: Duration = .seconds(1), log: Logger = .silent
+        _ config: PostgresConfig, size: Int = 8, patience: Duration = .seconds(1),
+        backoff: Backoff = Backoff(initial: .milliseconds(50), cap: .seconds(2)), readiness: Readiness? = nil,
+        log: Logger = .silent
     ) {
         self.config = config
         self.size = size
         self.patience = patience
+        self.backoff = backoff
+        self.readiness = readiness
         self.log = log
+        readiness?.set(Self.flag, false)
         threads = IOThreads(name: "postgres", count: size)
     }
 
@@ -68,6 +87,7 @@ package final class Pool: Sendable {
     ///
     /// A transaction that `body` left open is rolled back and logged as the defect it is.
     /// - Throws: `poolExhausted` when none is free in time, `connectFailed` when the server cannot be reached.
+    @discardableResult
     package func withConnection<Result>(_ body: (Connection) throws -> Result) throws -> Result {
         let connection = try take()
         defer { giveBack(connection) }
@@ -78,6 +98,7 @@ package final class Pool: Sendable {
     /// out of date) or the session broke before COMMIT: up to three times more. Blocks like `withConnection`.
     ///
     /// So `body` must do nothing that cannot be done twice. An unknown outcome of COMMIT is thrown, never repeated.
+    @discardableResult
     package func withTransaction<Result>(
         _ mode: TransactionMode = .readCommitted, _ body: (Connection) throws -> Result
     ) throws -> Result {
@@ -97,6 +118,7 @@ package final class Pool: Sendable {
     // MARK: On the pool's threads
 
     /// Lends a connection to `body` on one of the pool's threads. Cancelling the caller does not interrupt `body`.
+    @discardableResult
     package func run<Result: Sendable>(
         _ body: @escaping @Sendable (Connection) throws -> Result
     ) async throws -> Result {
@@ -104,10 +126,20 @@ package final class Pool: Sendable {
     }
 
     /// Like `withTransaction`, on one of the pool's threads.
+    @discardableResult
     package func transaction<Result: Sendable>(
         _ mode: TransactionMode = .readCommitted, _ body: @escaping @Sendable (Connection) throws -> Result
     ) async throws -> Result {
         try await threads.run { try self.withTransaction(mode, body) }
+    }
+
+    /// Keeps the readiness flag true to the facts until the task is cancelled, then closes the pool.
+    package func run() async throws {
+        try await periodically(every: .seconds(1)) {
+            // Failure is noted where connections are opened; a pool that is merely busy is no reason to be unready.
+            _ = try? await run { try $0.query("SELECT 1") }
+        }
+        await close()
     }
 
     /// Closes what is idle at once and the rest when it comes back; waits for work on the pool's own threads.
@@ -164,20 +196,21 @@ package final class Pool: Sendable {
                 defer { state.failures = 0 }
                 return state.failures > 0
             }
+            readiness?.set(Self.flag, true)
             if wasFailing { log.info("database reached again") }
             return connection
         } catch {
             let failure = error as? PostgresError ?? PostgresError(.connectFailed, "\(error)")
-            let failures = state.update { state in
+            let isFirst = state.update { state in
                 state.opening -= 1
                 state.count -= 1
                 state.failures += 1
                 state.lastFailure = failure
-                let pause = min(2000, 50 << min(state.failures - 1, 6))
-                state.nextTry = .now + .milliseconds(pause * Int.random(in: 90...110) / 100)
-                return state.failures
+                state.nextTry = .now + backoff.delay(afterFailures: state.failures)
+                return state.failures == 1
             }
-            if failures == 1 { log.warning("database not reached", ["error": failure]) }
+            readiness?.set(Self.flag, false)
+            if isFirst { log.warning("database not reached", ["error": failure]) }
             throw failure
         }
     }

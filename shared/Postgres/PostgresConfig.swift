@@ -37,6 +37,9 @@ package struct PostgresConfig: Sendable {
     /// Further settings of the session, by name.
     var settings: [(name: String, value: String)] = []
 
+    /// How long the server may be silent while it owes an answer, when that is not ten seconds more than a statement.
+    var silence: Duration?
+
     private let url: String
     private let urlOptions: String
     private let urlKeywords: Set<String>
@@ -88,7 +91,7 @@ package struct PostgresConfig: Sendable {
 
     /// How long the server may be silent while it owes an answer; nil = for ever.
     var silenceLimit: Duration? {
-        statementTimeout == .zero ? nil : statementTimeout + .seconds(10)
+        silence ?? (statementTimeout == .zero ? nil : statementTimeout + .seconds(10))
     }
 
     /// The session settings as a command line: the text forms that `Row.get` reads are fixed here too.
