@@ -9,9 +9,9 @@ import pytest
 from support import Instance, eventually
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def servers() -> Iterator[Instance]:
-    """Servers of this test alone."""
+    """Servers of this file alone, started once: the tests below run in order, and the last one stops them."""
     instance = Instance("servers")
     instance.run("servers", "start")
     yield instance
