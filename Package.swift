@@ -42,29 +42,31 @@ let modules: [(name: String, dependencies: [String])] = [
     ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
+    ("Runtime", ["Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPServer", "Store", "Messaging"]),
     (
         "Notifications",
         [
             "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer",
-            "HTTPClient", "Store", "Messaging",
+            "HTTPClient", "Crypto", "Store", "Messaging", "Runtime",
         ]
     ),
 ]
 
 /// What a service may use. Services never import each other.
 let foundation = [
-    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPServer", "Store",
+    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "Store",
+    "Messaging", "Runtime",
 ]
 let services: [(folder: String, module: String, product: String, dependencies: [String])] = [
-    ("migrate", "Migrate", "bgagent-migrate", foundation + ["AMQP", "Messaging"]),
-    ("gateway", "Gateway", "gateway", foundation + ["AMQP", "Messaging", "Crypto", "Patterns"]),
-    ("relay", "Relay", "relay", foundation + ["AMQP", "Messaging"]),
+    ("migrate", "Migrate", "bgagent-migrate", foundation),
+    ("gateway", "Gateway", "gateway", foundation + ["Crypto", "Patterns"]),
+    ("relay", "Relay", "relay", foundation),
     (
         "orchestrator", "Orchestrator", "orchestrator",
-        foundation + ["AMQP", "Messaging", "HTTPClient", "Forge", "Crypto", "Patterns"]
+        foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
     ),
-    ("fanout", "Fanout", "fanout", foundation + ["AMQP", "Messaging", "Notifications"]),
-    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["AMQP", "Messaging", "CLinux", "Crypto"]),
+    ("fanout", "Fanout", "fanout", foundation + ["Notifications"]),
+    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["CLinux", "Crypto"]),
     (
         "agent-gateway", "AgentGateway", "agent-gateway",
         foundation + ["CLinux", "HTTPClient", "Forge", "Crypto", "Patterns"]
@@ -79,7 +81,9 @@ let channels: [(folder: String, module: String)] = [
     ("dispatch-email", "DispatchEmail"),
 ]
 let channelDependencies = [
-    "Domain", "Config", "Telemetry", "HTTPTypes", "HTTPClient", "Forge", "Store", "Notifications",
+    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPClient", "Forge", "Crypto",
+    "Store",
+    "Messaging", "Runtime", "Notifications",
 ]
 
 func named(_ names: [String]) -> [Target.Dependency] {

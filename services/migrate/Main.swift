@@ -1,4 +1,45 @@
+import AMQP
+import Config
+import Lifecycle
+import Messaging
+import Postgres
+import Store
+import Telemetry
+
+/// Brings the database's schema and the broker's topology to this build's, then ends. Safe to run again and at once
+/// from many places.
 @main
-struct Main {
-    static func main() {}
+struct Migrate {
+    static func main() async throws {
+        let config = Environment.load(MigrateConfig.init)
+        let log = config.service.log
+        let postgres = try PostgresConfig(
+            url: config.service.postgresURL.revealed, applicationName: "bgagent-migrate",
+            lockTimeout: .seconds(60), statementTimeout: .seconds(600))
+        let pool = Pool(postgres, size: 1, log: log)
+        let applied = try await retrying("migrate the database", log: log, isFinal: { $0 is SchemaError }) {
+            try await pool.run { try Migrator.run(on: $0) }
+        }
+        log.info("schema is current", ["applied": applied.map(String.init).joined(separator: ",")])
+        let amqp = try AMQPConfig(url: config.service.amqpURL.revealed)
+        try await retrying("declare the topology", log: log, isFinal: { _ in false }) {
+            let broker = try await AMQPConnection.open(amqp)
+            try await broker.declare(Exchanges.platform(backends: config.backends))
+            await broker.close()
+        }
+        log.info("topology is declared")
+        await pool.close()
+    }
+}
+
+/// What the migration is told.
+struct MigrateConfig: Sendable {
+    let service: ServiceConfig
+    let backends: [String]
+
+    init(_ environment: inout Environment) {
+        service = ServiceConfig(&environment, name: "migrate")
+        backends = environment.list(
+            "BGAGENT_COMPUTE_BACKENDS", default: ["process"], "compute backends to declare work queues for")
+    }
 }

@@ -1,4 +1,29 @@
+import Config
+import Domain
+import Forge
+import HTTPClient
+import Lifecycle
+import Messaging
+import Postgres
+import Runtime
+import Store
+import Telemetry
+
 @main
-struct Main {
-    static func main() {}
+struct Orchestrator {
+    static func main() async throws {
+        let config = Environment.load(OrchestratorConfig.init)
+        let runtime = try ServiceRuntime(config.service)
+        let forges = ForgeAccess(config.forge, http: HTTPClient())
+        let admission = Admission(pool: runtime.pool, settings: config.settings, log: runtime.log)
+        let handler = CommandHandler(
+            pool: runtime.pool, admission: admission,
+            preparation: Preparation(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
+            finalization: Finalization(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
+            settings: config.settings, log: runtime.log)
+        await runtime.runAndExit([
+            try runtime.consumer(.commands, handler),
+            Periodic("admission", every: .seconds(1), log: runtime.log) { await admission.wake() },
+        ])
+    }
 }

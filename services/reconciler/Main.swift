@@ -1,4 +1,32 @@
+import Config
+import Lifecycle
+import Postgres
+import Runtime
+import Store
+
 @main
-struct Main {
-    static func main() {}
+struct Reconciler {
+    static func main() async throws {
+        let config = Environment.load(ReconcilerConfig.init)
+        let runtime = try ServiceRuntime(config.service)
+        let (pool, log) = (runtime.pool, runtime.log)
+        let lock = try runtime.locks()
+        let leases = LeaseSweep(pool: pool, lease: config.lease, log: log)
+        let stranded = StrandedSweep(pool: pool, config: config, log: log)
+        await runtime.runAndExit([
+            LeaderSweep(name: "timers", interval: .seconds(1), lock: lock, log: log) {
+                _ = try await pool.transaction { try TimerStore.fire(limit: 500, in: $0) }
+            },
+            LeaderSweep(name: "leases", interval: config.leaseCheck, lock: lock, log: log) {
+                try await leases.runOnce()
+            },
+            LeaderSweep(name: "stranded", interval: config.strandedCheck, lock: lock, log: log) {
+                try await stranded.runOnce()
+            },
+            LeaderSweep(name: "slots", interval: config.recountEvery, lock: lock, log: log) {
+                let drifted = try await pool.transaction { try SweepStore.recountSlots(in: $0) }
+                if drifted > 0 { log.error("slot counters had drifted; this is a defect", ["counters": drifted]) }
+            },
+        ])
+    }
 }

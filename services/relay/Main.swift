@@ -1,4 +1,15 @@
+import Config
+import Messaging
+import Runtime
+
 @main
-struct Main {
-    static func main() {}
+struct Relay {
+    static func main() async throws {
+        let config = Environment.load { ServiceConfig(&$0, name: "relay") }
+        let runtime = try ServiceRuntime(config)
+        let relay = OutboxRelay(
+            pool: runtime.pool, amqp: try runtime.amqp(), lock: try runtime.locks(), readiness: runtime.readiness,
+            log: runtime.log)
+        await runtime.runAndExit([relay, OutboxGauge(pool: runtime.pool, log: runtime.log).service])
+    }
 }

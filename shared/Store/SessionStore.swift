@@ -87,6 +87,14 @@ package enum SessionStore {
         return true
     }
 
+    package static func load(_ id: TaskID, attempt: Int, in connection: Connection) throws -> SessionRecord? {
+        try connection.query(
+            "SELECT " + SessionRecord.columns + """
+                 FROM sessions s WHERE s.task_id = \(id.rawValue) AND s.attempt = \(attempt)
+                """
+        ).first.map(SessionRecord.init(row:))
+    }
+
     /// Requested sessions of a backend that nobody claimed, oldest first: what a lost hint left behind.
     package static func requested(backend: String, limit: Int, in connection: Connection) throws -> [SessionRecord] {
         try connection.query(

@@ -29,7 +29,7 @@ package struct TaskRecord: Sendable {
     package var answerText: String?
     package var error: JSONValue?
     package var cancelRequested: Bool
-    package var finalizeAttempts: Int
+    package var stepAttempts: Int
     package var traceparent: String
     package var channelSource: String
     /// Seconds of work left on the database's clock; time waiting for people does not count.
@@ -41,7 +41,7 @@ package struct TaskRecord: Sendable {
         t.attempt::bigint, t.max_attempts::bigint, t.branch_name, t.base_branch, t.model, t.max_turns::bigint,
         (t.max_budget_usd * 1000000)::bigint AS max_budget_micros, t.max_duration_s::bigint, t.settings::text,
         t.notifications::text, t.outcome, t.pr_url, t.pr_number::bigint, t.head_sha, t.answer_text, t.error::text,
-        t.cancel_requested_at IS NOT NULL AS cancel_requested, t.finalize_attempts::bigint, t.traceparent,
+        t.cancel_requested_at IS NOT NULL AS cancel_requested, t.step_attempts::bigint, t.traceparent,
         t.channel_source,
         greatest(0, t.max_duration_s - coalesce(extract(epoch FROM clock_timestamp() - t.started_at), 0))::bigint
             AS remaining_s
@@ -79,7 +79,7 @@ package struct TaskRecord: Sendable {
         answerText = try row.get("answer_text", as: String?.self)
         error = try row.get("error", as: String?.self).map { try JSONText.decode(JSONValue.self, $0) }
         cancelRequested = try row.get("cancel_requested", as: Bool.self)
-        finalizeAttempts = Int(try row.get("finalize_attempts", as: Int64.self))
+        stepAttempts = Int(try row.get("step_attempts", as: Int64.self))
         traceparent = try row.get("traceparent", as: String.self)
         channelSource = try row.get("channel_source", as: String.self)
         remainingSeconds = Int(try row.get("remaining_s", as: Int64.self))

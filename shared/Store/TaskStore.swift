@@ -113,6 +113,22 @@ package enum TaskStore {
             metadata: ["code": .string(failure.code), "prior_status": .string(task.status.rawValue)], in: tx)
     }
 
+    /// Counts one more try of the present state's work and wakes the orchestrator for the next one. False: none is left.
+    package static func retryStep(
+        _ task: TaskRecord, policy: RetryPolicy, in tx: Connection
+    ) throws -> Bool {
+        guard let wait = policy.delay(afterAttempt: task.stepAttempts + 1) else { return false }
+        let updated = try tx.query(
+            """
+            UPDATE tasks SET step_attempts = step_attempts + 1
+            WHERE task_id = \(task.id.rawValue) AND version = \(task.version)
+            """)
+        guard updated.affected == 1 else { throw StoreError.conflict }
+        let seconds = Double(wait.components.seconds) + Double(wait.components.attoseconds) / 1e18
+        try TimerStore.set(.retry, of: task.id, attempt: task.attempt, inSeconds: seconds, in: tx)
+        return true
+    }
+
     private static func finalEvent(of status: TaskStatus) -> TaskEventType? {
         switch status {
         case .completed: .taskCompleted

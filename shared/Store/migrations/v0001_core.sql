@@ -135,7 +135,8 @@ CREATE TABLE tasks (
     error               jsonb,
     cancel_requested_at timestamptz,
     cancel_requested_by text,
-    finalize_attempts   int NOT NULL DEFAULT 0,
+    -- Tries of what the present state has to do (checks, finalization); a move starts anew.
+    step_attempts       int NOT NULL DEFAULT 0,
     wake_condition      jsonb,
     traceparent         text NOT NULL,
     created_at          timestamptz NOT NULL DEFAULT now(),

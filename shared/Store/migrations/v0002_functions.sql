@@ -25,6 +25,7 @@ BEGIN
         RAISE EXCEPTION 'task %: its pull request is already intended', OLD.task_id USING ERRCODE = 'BG001';
     END IF;
     NEW.status_changed_at := clock_timestamp();
+    NEW.step_attempts := 0;
     IF NEW.status = 'RUNNING' AND NEW.started_at IS NULL THEN
         NEW.started_at := clock_timestamp();
     END IF;

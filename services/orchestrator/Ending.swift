@@ -1,0 +1,45 @@
+import Domain
+import Store
+
+/// How a task ends, from its result. Pure.
+struct Ending: Sendable, Hashable {
+    let trigger: TaskTrigger
+    let outcome: String
+    let failure: TaskFailure?
+    let opensPullRequest: Bool
+    let isDraft: Bool
+
+    private init(
+        _ trigger: TaskTrigger, _ outcome: String, _ failure: TaskFailure? = nil, pullRequest: Bool = false,
+        draft: Bool = false
+    ) {
+        self.trigger = trigger
+        self.outcome = outcome
+        self.failure = failure
+        self.opensPullRequest = pullRequest
+        self.isDraft = draft
+    }
+
+    /// A cancel that was asked for in time wins over whatever the agent still managed to do.
+    static func of(_ result: JSONValue, task: TaskRecord) -> Ending {
+        let reported = result["outcome"]?.string
+        if task.cancelRequested { return Ending(.cancelled, TaskOutcome.cancelled.rawValue) }
+        guard let outcome = reported.flatMap(TaskOutcome.init(rawValue:)) else {
+            return Ending(.failed, "failed", OrchestratorFailures.unknownResult(reported))
+        }
+        let hasCommit = result["commit"]?.string != nil
+        switch outcome {
+        case .completed where hasCommit: return Ending(.completed, "pull_request", pullRequest: true)
+        case .completed, .noChange: return Ending(.completed, TaskOutcome.noChange.rawValue)
+        case .verificationFailed:
+            return Ending(
+                .failed, outcome.rawValue, OrchestratorFailures.verification(result), pullRequest: hasCommit,
+                draft: true)
+        case .maxTurns: return Ending(.failed, outcome.rawValue, OrchestratorFailures.maxTurns)
+        case .budgetExhausted: return Ending(.failed, outcome.rawValue, OrchestratorFailures.budget)
+        case .timedOut: return Ending(.timedOut, outcome.rawValue)
+        case .cancelled: return Ending(.failed, "failed", OrchestratorFailures.agentStopped)
+        case .failed: return Ending(.failed, "failed", result.failure ?? OrchestratorFailures.agentStopped)
+        }
+    }
+}

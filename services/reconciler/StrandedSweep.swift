@@ -1,0 +1,67 @@
+import Domain
+import Postgres
+import Store
+import Telemetry
+import Threads
+
+/// Ends or revives tasks that have no lease and do not move.
+struct StrandedSweep: Sendable {
+    let pool: Pool
+    let config: ReconcilerConfig
+    let log: Logger
+
+    struct Count: Sendable, Hashable {
+        var failed = 0
+        var expired = 0
+        var revived = 0
+    }
+
+    @discardableResult
+    func runOnce() async throws -> Count {
+        let (stale, queueLimit, tries) = (
+            config.strandedAfter.inSeconds, config.queueLimit.inSeconds, config.finalizeTries
+        )
+        let count = try await pool.transaction { tx in
+            var count = Count()
+            for task in try SweepStore.stranded(afterSeconds: stale, limit: 100, in: tx) {
+                try Self.strand(task, in: tx)
+                count.failed += 1
+            }
+            for task in try SweepStore.expiredInQueue(afterSeconds: queueLimit, limit: 100, in: tx) {
+                try TaskStore.move(task, on: .failed, .failure(Self.queueTooLong), in: tx)
+                count.expired += 1
+            }
+            for task in try SweepStore.staleFinalizing(afterSeconds: min(stale, 60), limit: 100, in: tx) {
+                if task.stepAttempts >= tries {
+                    try Self.strand(task, in: tx)
+                    count.failed += 1
+                } else {
+                    try SweepStore.commandFinalize(task, in: tx)
+                    count.revived += 1
+                }
+            }
+            return count
+        }
+        if count != Count() {
+            log.warning(
+                "stranded tasks", ["failed": count.failed, "queue_expired": count.expired, "revived": count.revived])
+        }
+        return count
+    }
+
+    private static func strand(_ task: TaskRecord, in tx: Connection) throws {
+        let failure = TaskFailure(
+            code: "task_stranded", category: .timeout, title: "The task did not move any more",
+            description: "It stood in \(task.status.rawValue) for too long and nothing took it on.",
+            remedy: "Check that orchestrator and compute adapter run and are ready; then submit again.", retryable: true
+        )
+        try TaskStore.move(
+            task, on: .failed, .failure(failure), event: .taskStranded,
+            metadata: ["code": .string(failure.code), "prior_status": .string(task.status.rawValue)], in: tx)
+    }
+
+    private static let queueTooLong = TaskFailure(
+        code: "queue_timeout", category: .concurrency, title: "No slot came free in time",
+        description: "The task waited in the queue for longer than allowed.",
+        remedy: "Add compute capacity or raise the limits, then submit again.", retryable: true)
+}

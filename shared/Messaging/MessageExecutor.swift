@@ -1,0 +1,210 @@
+import AMQP
+import Domain
+import Lifecycle
+import Threads
+import Postgres
+import Store
+import Telemetry
+
+/// Takes one message from delivery to ack: position, attempt count, handler, outcome, commit, ack; in that order.
+///
+/// A message is acked only when Postgres has its effect, its parking or its dead letter. While Postgres is away the
+/// message is held and tried again; a crash gives it back to the broker.
+struct MessageExecutor: Sendable {
+    private let handler: any MessageHandler
+    private let pool: Pool
+    private let settings: ConsumerSettings
+    private let log: Logger
+    private let handled: Counter
+    private let seconds: Histogram
+    private let stopping = CommitFlag()
+
+    init(handler: any MessageHandler, pool: Pool, settings: ConsumerSettings, log: Logger, metrics: Metrics) {
+        self.handler = handler
+        self.pool = pool
+        self.settings = settings
+        self.log = log
+        handled = metrics.counter(
+            "bgagent_messages_total", "Messages by what became of them", labels: ["consumer", "result"])
+        seconds = metrics.histogram("bgagent_message_seconds", "Time to handle one message", labels: ["consumer"])
+    }
+
+    /// From here on a message that cannot be finished is left to the broker.
+    func stop() { stopping.set() }
+
+    func run(_ item: LaneItem) async {
+        let message = item.message
+        let context = LogContext(
+            taskID: message.taskID.rawValue, traceID: TraceContext(traceparent: message.traceparent)?.traceID)
+        await context.run {
+            var failures = 0
+            while true {
+                do {
+                    let result = try await attempt(item)
+                    handled.increment(by: 1, handler.consumer, result)
+                    return item.ack()
+                } catch {
+                    failures += 1
+                    log.warning(
+                        "message held", ["type": message.type, "seq": message.seq, "error": "\(error)"])
+                    if stopping.isSet { return }
+                    try? await Task.sleep(for: Backoff().delay(afterFailures: failures))
+                }
+            }
+        }
+    }
+
+    /// Puts aside what cannot be decoded; it has no task, so it holds nothing back.
+    func refuse(_ delivery: Delivery, reason: String, ack: @Sendable () -> Void) async {
+        let consumer = handler.consumer
+        let body = String(decoding: delivery.body.prefix(65_536), as: UTF8.self).filter { $0 != "\0" }
+        while !stopping.isSet {
+            do {
+                try await pool.run { connection in
+                    try ConsumerStore.deadLetter(
+                        consumer, queue: delivery.queue, task: delivery.correlationID, seq: nil,
+                        messageID: delivery.messageID, reason: reason, body: body, in: connection)
+                }
+                handled.increment(by: 1, consumer, "undecodable")
+                log.error("message cannot be decoded", ["queue": delivery.queue, "reason": reason])
+                return ack()
+            } catch {
+                try? await Task.sleep(for: .milliseconds(500))
+            }
+        }
+    }
+
+    /// One try. Returns what became of the message; throws only what another try may mend.
+    private func attempt(_ item: LaneItem) async throws -> String {
+        let message = item.message
+        let isParked = item.parkedAttempts != nil
+        if handler.callsOutside || isParked || item.redelivered, let result = try await settle(item) { return result }
+        if item.redelivered, try await countAttempt(message) >= settings.maxAttempts {
+            return try await deadLetter(item, reason: "delivered \(settings.maxAttempts) times and never finished")
+        }
+        let step = Step(pool: pool, consumer: handler.consumer, message: message, wasParked: isParked)
+        let started = MonotonicTime.now
+        let outcome: Outcome
+        do {
+            outcome = try await handle(message, step)
+        } catch is Step.Taken {
+            return try await settle(item) ?? "held"
+        } catch let error as PostgresError where error.isUnavailable || error.isConnectionLost {
+            throw error
+        } catch {
+            log.warning("handler failed", ["type": message.type, "seq": message.seq, "error": "\(error)"])
+            outcome = .retry(after: wait(item), reason: "\(error)")
+        }
+        seconds.observe(started.elapsed, handler.consumer)
+        let result = try await apply(outcome, item, step)
+        if item.redelivered { try await forgetAttempts(message) }
+        return result
+    }
+
+    /// Drops what was done before, parks what is ahead; nil when it is this message's turn.
+    private func settle(_ item: LaneItem) async throws -> String? {
+        let consumer = handler.consumer
+        let message = item.message
+        return try await pool.run { connection -> String? in
+            let task = message.taskID.rawValue
+            switch try ConsumerStore.verdict(consumer, task: task, seq: message.seq, in: connection) {
+            case .next: return nil
+            case .past:
+                try ConsumerStore.unpark(consumer, task: task, through: message.seq, in: connection)
+                return "duplicate"
+            case .ahead(let expected):
+                try ConsumerStore.park(
+                    consumer, queue: message.queue, task: task, seq: message.seq, message: message.parked,
+                    attempts: item.parkedAttempts ?? 0, reason: "waits for \(expected)", inSeconds: 0, in: connection)
+                return "parked"
+            }
+        }
+    }
+
+    private func handle(_ message: Message, _ step: Step) async throws -> Outcome {
+        let handler = self.handler
+        let deadline = settings.deadline
+        return try await withThrowingTaskGroup(of: Outcome?.self) { group in
+            group.addTask { try await handler.handle(message, step) }
+            group.addTask {
+                try? await Task.sleep(for: deadline)
+                return nil
+            }
+            defer { group.cancelAll() }
+            while let first = try await group.next() {
+                if let outcome = first { return outcome }
+                throw HandlerDeadline(seconds: deadline.inSeconds)
+            }
+            throw CancellationError()
+        }
+    }
+
+    private func apply(_ outcome: Outcome, _ item: LaneItem, _ step: Step) async throws -> String {
+        switch outcome {
+        case .done:
+            if !step.isCommitted {
+                do { try await step.commit { _ in } } catch is Step.Taken { return try await settle(item) ?? "held" }
+            }
+            return "done"
+        case .retry(let after, let reason):
+            let attempts = (item.parkedAttempts ?? 0) + 1
+            if attempts >= settings.maxAttempts { return try await deadLetter(item, reason: reason) }
+            try await park(item, attempts: attempts, after: after, reason: reason)
+            return "retry"
+        case .snooze(let duration, let reason):
+            try await park(item, attempts: item.parkedAttempts ?? 0, after: duration, reason: reason)
+            return "snooze"
+        case .deadLetter(let reason):
+            return try await deadLetter(item, reason: reason)
+        }
+    }
+
+    private func park(_ item: LaneItem, attempts: Int, after: Duration, reason: String) async throws {
+        let consumer = handler.consumer
+        let message = item.message
+        try await pool.run { connection in
+            try ConsumerStore.park(
+                consumer, queue: message.queue, task: message.taskID.rawValue, seq: message.seq,
+                message: message.parked, attempts: attempts, reason: reason, inSeconds: after.inSeconds,
+                in: connection)
+        }
+    }
+
+    /// Puts the message aside and passes its position, so that the task's later messages are handled.
+    private func deadLetter(_ item: LaneItem, reason: String) async throws -> String {
+        let consumer = handler.consumer
+        let message = item.message
+        let step = Step(pool: pool, consumer: consumer, message: message, wasParked: true)
+        do {
+            try await step.commit { tx in
+                try ConsumerStore.deadLetter(
+                    consumer, queue: message.queue, task: message.taskID.rawValue, seq: message.seq,
+                    messageID: message.id, reason: reason, body: message.text, in: tx)
+            }
+        } catch is Step.Taken {
+            return try await settle(item) ?? "held"
+        }
+        log.error("message put aside", ["type": message.type, "seq": message.seq, "reason": reason])
+        return "dead"
+    }
+
+    private func wait(_ item: LaneItem) -> Duration {
+        settings.retry.delay(afterAttempt: (item.parkedAttempts ?? 0) + 1) ?? settings.retry.cap
+    }
+
+    private func countAttempt(_ message: Message) async throws -> Int {
+        let consumer = handler.consumer
+        return try await pool.run { try ConsumerStore.countAttempt(consumer, messageID: message.id, in: $0) }
+    }
+
+    private func forgetAttempts(_ message: Message) async throws {
+        let consumer = handler.consumer
+        try await pool.run { try ConsumerStore.forgetAttempts(consumer, messageID: message.id, in: $0) }
+    }
+}
+
+/// A handler did not answer in time; its message is tried again.
+struct HandlerDeadline: Error, CustomStringConvertible {
+    let seconds: Double
+    var description: String { "no answer within \(seconds) s" }
+}

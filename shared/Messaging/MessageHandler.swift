@@ -1,0 +1,70 @@
+import Domain
+import Postgres
+import Store
+
+/// What a handler says of a message; it never acks.
+package enum Outcome: Sendable, Hashable {
+    case done
+    /// It failed and may pass later: counts as an attempt. Later messages of the task wait behind it.
+    case retry(after: Duration, reason: String)
+    /// It cannot be done yet: counts as no attempt. Later messages of the task wait behind it.
+    case snooze(for: Duration, reason: String)
+    /// It can never be done: a person looks at it, the lane goes on.
+    case deadLetter(reason: String)
+}
+
+/// The work of one consumer.
+///
+/// Messages of one task come one at a time and in order; different tasks run concurrently. Whatever must happen exactly
+/// once happens inside `step.commit`; calls to the outside before it may be repeated after a crash.
+package protocol MessageHandler: Sendable {
+    /// The name under which positions are kept; a second name would do everything again.
+    var consumer: String { get }
+    /// False lets the fast path skip a look at the position before `handle`: right when all of the work is in `commit`.
+    var callsOutside: Bool { get }
+    func handle(_ message: Message, _ step: Step) async throws -> Outcome
+}
+
+/// The one place where a message's effect and the consumer's position are committed together.
+package final class Step: Sendable {
+    /// Another process has taken this step: undo, and say nothing.
+    package struct Taken: Error, Sendable {}
+
+    private let pool: Pool
+    private let consumer: String
+    private let message: Message
+    private let wasParked: Bool
+    private let committed = CommitFlag()
+
+    init(pool: Pool, consumer: String, message: Message, wasParked: Bool) {
+        self.pool = pool
+        self.consumer = consumer
+        self.message = message
+        self.wasParked = wasParked
+    }
+
+    /// Runs `body` in the transaction that moves the position. At most once per message over all processes, for ever:
+    /// a second commit throws `Taken` and leaves nothing behind.
+    package func commit<Result: Sendable>(
+        _ body: @escaping @Sendable (Connection) throws -> Result
+    ) async throws -> Result {
+        let consumer = self.consumer
+        let message = self.message
+        let wasParked = self.wasParked
+        let result = try await pool.transaction { tx in
+            guard try ConsumerStore.advance(consumer, task: message.taskID.rawValue, to: message.seq, in: tx) else {
+                throw Taken()
+            }
+            let result = try body(tx)
+            if wasParked {
+                try ConsumerStore.unpark(consumer, task: message.taskID.rawValue, through: message.seq, in: tx)
+            }
+            return result
+        }
+        committed.set()
+        return result
+    }
+
+    /// True when the handler committed by itself.
+    var isCommitted: Bool { committed.isSet }
+}
