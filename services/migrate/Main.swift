@@ -6,13 +6,21 @@ import Postgres
 import Store
 import Telemetry
 
-/// Brings the database's schema and the broker's topology to this build's, then ends. Safe to run again and at once
-/// from many places.
 @main
 struct Migrate {
     static func main() async throws {
         let config = Environment.load(MigrateConfig.init)
-        let log = config.service.log
+        try await Migration(config: config, log: config.service.log).run()
+    }
+}
+
+/// Brings the database's schema and the broker's topology to this build's, then ends. Safe to run again and at once
+/// from many places.
+struct Migration: Sendable {
+    let config: MigrateConfig
+    let log: Logger
+
+    func run() async throws {
         let postgres = try PostgresConfig(
             url: config.service.postgresURL.revealed, applicationName: "bgagent-migrate",
             lockTimeout: .seconds(60), statementTimeout: .seconds(600))
@@ -22,9 +30,10 @@ struct Migrate {
         }
         log.info("schema is current", ["applied": applied.map(String.init).joined(separator: ",")])
         let amqp = try AMQPConfig(url: config.service.amqpURL.revealed)
+        let backends = config.backends
         try await retrying("declare the topology", log: log, isFinal: { _ in false }) {
             let broker = try await AMQPConnection.open(amqp)
-            try await broker.declare(Exchanges.platform(backends: config.backends))
+            try await broker.declare(Exchanges.platform(backends: backends))
             await broker.close()
         }
         log.info("topology is declared")

@@ -1,6 +1,7 @@
 import Crypto
 import Domain
 import Forge
+import Store
 
 /// What an agent is told, and how it was made.
 struct Prompt: Sendable, Hashable {

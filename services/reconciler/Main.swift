@@ -3,6 +3,7 @@ import Lifecycle
 import Postgres
 import Runtime
 import Store
+import Telemetry
 
 @main
 struct Reconciler {
