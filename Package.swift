@@ -123,7 +123,7 @@ let testTargets: [Target] =
             dependencies: named(
                 [module, "TestSupport"] + dependencies.filter { !$0.hasPrefix("C") || $0 == "Config" || $0 == "Crypto" }
             ),
-            path: "Tests/\(module)Tests", swiftSettings: strict)
+            path: "Tests/\(module)Tests", exclude: module == "CLI" ? ["Golden"] : [], swiftSettings: strict)
     }
 
 let package = Package(

@@ -87,7 +87,7 @@ package struct APIClient: Sendable {
             let delay = plan.delay(
                 after: failure, tries: tries, elapsed: pace.uptime() - started, random: .random(in: 0...1))
             guard let delay else { throw refusal }
-            if tries == 1 || delay > .seconds(5) { report(refusal, delay) }
+            if tries == 1 || delay > .seconds(6) { report(refusal, delay) }
             try await pace.pause(delay)
         }
     }

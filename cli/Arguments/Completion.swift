@@ -133,6 +133,7 @@ package enum Completion {
             "    string match -q -- \"$argv\" \"$at\"; or string match -q -- \"$argv *\" \"$at\"",
             "end",
             "complete -c bgagent -f",
+            "complete -c bgagent -n '__bgagent_at ' -a help -d 'explain a command'",
         ]
         for verb in verbs {
             for length in 0..<verb.path.count {

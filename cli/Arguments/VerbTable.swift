@@ -17,7 +17,7 @@ package enum VerbTable {
         Option("max-budget", .money, "dollars the model may cost"),
         Option("max-duration", .duration, "time from the first start to the end"),
     ]
-    private static let waitCodes = "Exit code: 0 COMPLETED, 1 any other end, 2 --max-wait passed, 130 Ctrl-C."
+    private static let waitCodes = "Exit code of a wait: 0 COMPLETED, 1 any other end, 2 --max-wait passed, 130 Ctrl-C."
 
     // MARK: - Tasks
 
@@ -40,12 +40,12 @@ package enum VerbTable {
                 "bgagent submit https://github.com/acme/shop/issues/42 --max-budget 5",
                 "git log -1 --format=%B | bgagent submit --repo acme/shop -",
                 "With --wait and --output json: one line for the task, one per event, one for the end.",
-                "With --wait: \(waitCodes)",
+                waitCodes,
             ], body: TaskCommands.submit),
         Verb(
             "status", "say where a task stands", arguments: [task],
             options: [Option("wait", .flag, "wait for the end first"), maxWait],
-            notes: ["With --wait: \(waitCodes)"], body: TaskCommands.status),
+            notes: [waitCodes], body: TaskCommands.status),
         Verb(
             "watch", "follow a task to its end", arguments: [task],
             options: [
