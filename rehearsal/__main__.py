@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 from pathlib import Path
 
 from rehearsal.github import GitHub
@@ -35,6 +36,8 @@ def main() -> None:
     """Serves until a signal, after one line that says where."""
     options = arguments()
     data: Path = options.data
+    # The mail library warns of AUTH without TLS, which is what is wanted on loopback.
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         simulator: Simulator
         port, more = options.port, ""

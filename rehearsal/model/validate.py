@@ -105,9 +105,9 @@ def _check_messages(messages: Any) -> None:
             for result in results:
                 if result not in open_calls:
                     raise refuse(
-                        f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: "
-                        f"{result}. Each `tool_result` block must have a corresponding `tool_use` block in "
-                        "the previous message."
+                        f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` "
+                        f"blocks: {result}. Each `tool_result` block must have a corresponding "
+                        "`tool_use` block in the previous message."
                     )
             unanswered = [call for call in open_calls if call not in results]
             # What was answered may be spread over user messages that follow each other.
@@ -126,8 +126,8 @@ def _check_messages(messages: Any) -> None:
 def _unanswered(index: int, calls: list[str]) -> ApiError:
     return refuse(
         f"messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: "
-        f"{', '.join(calls)}. Each `tool_use` block must have a corresponding `tool_result` block in "
-        "the next message."
+        f"{', '.join(calls)}. Each `tool_use` block must have a corresponding `tool_result` block "
+        "in the next message."
     )
 
 

@@ -162,12 +162,15 @@ class MailServer:
 
     def _run(self) -> None:
         self._loop.run_forever()
-        self._server.close()
-        open_tasks = asyncio.all_tasks(self._loop)
-        for task in open_tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*open_tasks, return_exceptions=True))
+        self._loop.run_until_complete(self._end())
         self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def stop(self) -> None:
         """Closes the port and all connections."""

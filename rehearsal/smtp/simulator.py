@@ -78,7 +78,7 @@ class Mail(Simulator):
         parts = {}
         for kind in ("plain", "html"):
             part = message.get_body((kind,))
-            parts[kind] = part.get_content() if part is not None else None
+            parts[kind] = part.get_content().replace("\r\n", "\n") if part is not None else None
         headers = {name: str(value) for name, value in message.items()}
         return {**mail, "file": str(path), "headers": headers, "text": parts["plain"], "html": parts["html"]}
 

@@ -63,7 +63,7 @@ def options(url: str, work: Path, home: Path, model: str) -> Any:
 
 
 async def converse(options: Any, prompts: list[Any]) -> list[Any]:
-    """Says each prompt once the one before has its result; a prompt may be a function. Returns the results."""
+    """Says each prompt once the one before has its result; a prompt may be a function."""
     results = []
     async with sdk.ClaudeSDKClient(options) as client:
         for prompt in prompts:
