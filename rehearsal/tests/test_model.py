@@ -91,11 +91,13 @@ USER = {"role": "user", "content": "hi"}
 
 def test_system_messages_inside_the_list_are_accepted(model: Client) -> None:
     system = {"role": "system", "content": "The user sent a message."}
+    call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "x"}
     talk = [
         USER,
         system,
-        {"role": "assistant", "content": [TOOL_USE]},
-        {"role": "user", "content": [RESULT]},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
         system,
     ]
     assert ask(model, talk).status == 200
