@@ -2,7 +2,7 @@
 # What scripts/stack writes into its run directory: ports, the services' environment, a start script for each
 # service and the supervisor's configuration. Sourced by scripts/stack after lib.sh.
 
-BIN=${BGAGENT_BIN:-$ROOT/.build/${BGAGENT_BUILD:-debug}}
+BIN=${BGAGENT_BIN_DIR:-$ROOT/.build/${BGAGENT_BUILD:-debug}}
 ALL_SERVICES=(
     gateway relay orchestrator fanout compute-adapter agent-gateway reconciler dispatch-slack dispatch-github dispatch-email
 )
@@ -225,12 +225,17 @@ write_files() {
     supervisor_configuration >"$RUN/supervisord.conf"
 }
 
+# The gateway writes it at its first start.
+admin_token_file() { find "$RUN/secrets" -name '*admin*token*' -type f -print -quit 2>/dev/null || true; }
+
 # For people, tests and the demo: `eval "$(scripts/stack env)"`.
 print_environment() {
-    local service name
+    local service name token
     always BGAGENT_API_URL "$(url gateway)"
     always BGAGENT_RUN "$RUN"
-    always BGAGENT_BIN "$BIN"
+    token=$(admin_token_file)
+    [[ -z $token ]] || always BGAGENT_TOKEN "$(<"$token")"
+    always BGAGENT_BIN_DIR "$BIN"
     sed -nE '/^export BGAGENT_(POSTGRES_URL|AMQP_URL|DATA|SECRETS_DIR|AGENT_GATEWAY_URL)=/p' "$RUN/service.env"
     always BGAGENT_INSTANCE "$INSTANCE"
     for service in "${ALL_SERVICES[@]}"; do
@@ -238,8 +243,8 @@ print_environment() {
         always "BGAGENT_HEALTH_${name^^}" "$(url "health-$service")"
     done
     grep -qx REHEARSAL=1 "$RUN/stack.mode" || return 0
-    for service in github slack model; do always "REHEARSAL_${service^^}_URL" "$(url "sim-$service")"; done
-    always REHEARSAL_SMTP_URL "$(url sim-smtp-control)"
-    always REHEARSAL_TOKEN "$TOKEN"
-    always REHEARSAL_DATA "$RUN/rehearsal"
+    for service in github slack model; do always "BGAGENT_REHEARSAL_${service^^}_URL" "$(url "sim-$service")"; done
+    always BGAGENT_REHEARSAL_SMTP_URL "$(url sim-smtp-control)"
+    always BGAGENT_REHEARSAL_TOKEN "$TOKEN"
+    always BGAGENT_REHEARSAL_DATA "$RUN/rehearsal"
 }

@@ -23,7 +23,7 @@ def stack(tmp_path: Path) -> Iterator[Instance]:
         (tmp_path / name).symlink_to(fake)
     instance = Instance(
         "stack",
-        BGAGENT_BIN=str(tmp_path),
+        BGAGENT_BIN_DIR=str(tmp_path),
         BGAGENT_SERVICES=" ".join(SERVICES),
         BGAGENT_POSTGRES_URL="postgres://nowhere/none",
         BGAGENT_AMQP_URL="amqp://nowhere/",
