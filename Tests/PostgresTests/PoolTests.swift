@@ -190,8 +190,11 @@ struct PoolTests {
             try await work()
             let before = try descriptors()
             for _ in 1...5 { try await work() }
-            let after = try descriptors()
-            guard after == before else { fatalError("\(before) descriptors before, \(after) after") }
+            // A thread lets go of what it held a moment after it has said that it ended.
+            guard try await eventually({ try descriptors() <= before }) else {
+                let after = try descriptors()
+                fatalError("\(before) descriptors before, \(after) after")
+            }
         }
     }
 }
