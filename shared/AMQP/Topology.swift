@@ -195,4 +195,9 @@ package struct QueueCounts: Sendable, Hashable {
     package let messages: Int
     /// Consumers; with a single active consumer, those that stand by are counted too.
     package let consumers: Int
+
+    package init(messages: Int, consumers: Int) {
+        self.messages = messages
+        self.consumers = consumers
+    }
 }
