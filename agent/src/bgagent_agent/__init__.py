@@ -1,0 +1,1 @@
+"""The harness: runs one attempt of one coding task and reports to the platform that started it."""

@@ -1,0 +1,116 @@
+"""The `Control` seam: how the harness talks to whoever owns the task.
+
+The first implementation speaks to the agent gateway (`gateway.py`). The protocol knows nothing of transports,
+so
+that a local one can stand in when a task is run without the platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from .errors import Problem
+from .payload import Session
+
+Outcome = Literal[
+    "completed",
+    "no_change",
+    "verification_failed",
+    "max_turns",
+    "budget_exhausted",
+    "timed_out",
+    "cancelled",
+    "failed",
+]
+ReceiptStatus = Literal["acknowledged", "delivered"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One fact about the run; `client_seq` is dense within the attempt, from 1."""
+
+    client_seq: int
+    event_type: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What the platform answers to a sign of life."""
+
+    cancel_requested: bool
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class InboxItem:
+    """Something the platform wants from the running agent: cancel, time_up, nudge, ask or decision."""
+
+    id: str
+    kind: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """How the repository's own checks ended; `attempts` counts the times they ran."""
+
+    command: str
+    passed: bool
+    attempts: int
+    output_tail: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The end of an attempt as the platform records it."""
+
+    outcome: Outcome
+    commit: str | None
+    branch: str
+    turns: int
+    summary: str
+    verification: VerificationReport | None = None
+    error: Problem | None = None
+
+
+class Control(Protocol):
+    """Every call survives a restart of the other side for minutes and may be repeated without harm.
+
+    All raise `StaleAttempt` once another attempt owns the task, `Unauthorized` when the token is dead and
+    `Unreachable` after the last retry.
+    """
+
+    async def session(self) -> Session:
+        """Waits until the task may start and returns its payload; raises `PayloadUnsupported`."""
+        ...
+
+    async def send_events(self, events: Sequence[Event]) -> int:
+        """Hands over a batch and returns the last number the platform holds; raises `SequenceGap`."""
+        ...
+
+    async def heartbeat(self, turn: int, tool: str | None) -> Pulse:
+        """Renews the lease of this attempt."""
+        ...
+
+    async def inbox(self) -> Sequence[InboxItem]:
+        """Waits a while for something to do; an empty answer means that there was nothing."""
+        ...
+
+    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
+        """Says how far an inbox item has come."""
+        ...
+
+    async def checkpoint(self, turn: int, commit: str) -> None:
+        """Records that the work after `turn` is kept as `commit`, which was pushed before."""
+        ...
+
+    async def result(self, result: RunResult) -> None:
+        """Reports the end; a repeated report of the same end is accepted."""
+        ...
+
+    async def close(self) -> None:
+        """Gives back connections; nothing is sent."""
+        ...

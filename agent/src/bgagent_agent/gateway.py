@@ -1,0 +1,177 @@
+"""`Control` over HTTP: the agent gateway's session API."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import httpx2
+
+from .control import Event, InboxItem, Pulse, ReceiptStatus, RunResult
+from .errors import (
+    PayloadUnsupported,
+    PlatformError,
+    Refused,
+    SequenceGap,
+    StaleAttempt,
+    Unauthorized,
+    Unreachable,
+)
+from .logs import Log
+from .payload import PAYLOAD_VERSIONS, Session, parse_session
+
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+_STARTING_POLL_S = 0.2
+_INBOX_WAIT_S = 25
+_FIRST_DELAY_S = 0.1
+_LONGEST_DELAY_S = 5.0
+
+
+class GatewayControl:
+    """Speaks to the agent gateway; a call is retried for `patience_s` while the gateway is away or
+    restarting.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        attempt: int,
+        log: Log,
+        *,
+        traceparent: str = "",
+        patience_s: float = 600.0,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        if traceparent:
+            headers["traceparent"] = traceparent
+        self._attempt = attempt
+        self._patience_s = patience_s
+        self._log = log
+        # trust_env off: a proxy variable must not be able to send the token elsewhere.
+        self._http = httpx2.AsyncClient(
+            base_url=url, headers=headers, trust_env=False, timeout=httpx2.Timeout(30.0, connect=5.0)
+        )
+
+    async def session(self) -> Session:
+        """Polls until the orchestrator has prepared the task."""
+        low, high = PAYLOAD_VERSIONS
+        deadline = asyncio.get_running_loop().time() + self._patience_s
+        while True:
+            status, data = await self._call(
+                "GET", "/session", headers={"X-Payload-Versions": f"{low}-{high}"}
+            )
+            if status != 202:
+                return parse_session(data)
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unreachable("the session did not become ready in time")
+            await asyncio.sleep(_STARTING_POLL_S)
+
+    async def send_events(self, events: Sequence[Event]) -> int:
+        """One batch of at most 100 events."""
+        _, data = await self._call(
+            "POST",
+            "/session/events",
+            {"attempt": self._attempt, "events": [asdict(event) for event in events]},
+        )
+        return int(data["last_client_seq"])
+
+    async def heartbeat(self, turn: int, tool: str | None) -> Pulse:
+        """The lease lives on the platform's clock; this renews it."""
+        _, data = await self._call(
+            "POST", "/session/heartbeat", {"attempt": self._attempt, "turn": turn, "tool": tool}
+        )
+        return Pulse(bool(data.get("cancel_requested")), float(data["remaining_s"]))
+
+    async def inbox(self) -> Sequence[InboxItem]:
+        """A long poll of 25 s."""
+        _, data = await self._call(
+            "GET", f"/session/inbox?wait={_INBOX_WAIT_S}", timeout=_INBOX_WAIT_S + 15.0
+        )
+        return [InboxItem(str(item["id"]), str(item["kind"]), item) for item in data.get("items", [])]
+
+    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
+        """Receipts are idempotent."""
+        await self._call(
+            "POST", f"/session/inbox/{item_id}/receipt", {"attempt": self._attempt, "status": status}
+        )
+
+    async def checkpoint(self, turn: int, commit: str) -> None:
+        """Only after the push of `commit` was accepted."""
+        await self._call(
+            "POST", "/session/checkpoint", {"attempt": self._attempt, "turn": turn, "commit": commit}
+        )
+
+    async def result(self, result: RunResult) -> None:
+        """The last call of an attempt."""
+        await self._call("POST", "/session/result", {"attempt": self._attempt, **asdict(result)})
+
+    async def close(self) -> None:
+        """Closes the connection pool."""
+        await self._http.aclose()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+    ) -> tuple[int, Mapping[str, Any]]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience_s
+        delay = _FIRST_DELAY_S
+        while True:
+            wait = delay
+            try:
+                response = await self._http.request(
+                    method, path, json=body, headers=headers, timeout=httpx2.Timeout(timeout, connect=5.0)
+                )
+            except httpx2.TransportError as error:
+                reason = type(error).__name__
+            else:
+                if response.status_code not in _RETRIED:
+                    return response.status_code, _data(response)
+                reason = f"status {response.status_code}"
+                wait = max(delay, _retry_after(response))
+            if loop.time() + wait > deadline:
+                raise Unreachable(f"{method} {path}: {reason}")
+            self._log.warning("the agent gateway did not answer", call=f"{method} {path}", reason=reason)
+            await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+            delay = min(delay * 2, _LONGEST_DELAY_S)
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    try:
+        return min(float(response.headers.get("Retry-After", "0")), 10.0)
+    except ValueError:
+        return 0.0
+
+
+def _data(response: httpx2.Response) -> Mapping[str, Any]:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    if response.is_success:
+        data = body.get("data")
+        return data if isinstance(data, dict) else {}
+    raise _error(response.status_code, body.get("error") or {}, body)
+
+
+def _error(status: int, error: Mapping[str, Any], body: Mapping[str, Any]) -> PlatformError | SequenceGap:
+    code = str(error.get("code", ""))
+    message = f"{status} {code} {error.get('message', '')}".strip()
+    if code == "SEQUENCE_GAP":
+        details = error.get("details")
+        for place in (error, details if isinstance(details, dict) else {}, body):
+            if isinstance(place.get("expected"), int):
+                return SequenceGap(place["expected"])
+    kinds: dict[int, type[PlatformError]] = {401: Unauthorized, 406: PayloadUnsupported, 410: StaleAttempt}
+    return kinds.get(status, Refused)(message)

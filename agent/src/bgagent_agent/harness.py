@@ -1,0 +1,261 @@
+"""One attempt from the session payload to the reported result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import outcome as outcomes
+from .checkpoints import Checkpoints
+from .control import Control, Outcome, RunResult
+from .errors import EXIT_OK, EXIT_TERMINATED, PlatformError, Problem, TaskError
+from .finishing import Finishing
+from .inbox import Inbox
+from .logs import Log
+from .narrator import Narrator
+from .payload import Session
+from .prompt import system_prompt, user_prompt
+from .redaction import Redactor
+from .reporter import Reporter
+from .runner import Brief, QueryDone, Runner, TurnSettled
+from .stop import Deadline, Stopped, StopSignal
+from .tools import Prepared, PushRefused, RemoteUnavailable, Tools, WorkspaceBroken
+from .verification import Verification
+
+_SETUP_S = 1_800.0
+_LEAVE_DRAIN_S = 3.0
+
+
+@dataclass(frozen=True)
+class Seams:
+    """What the harness works through; tests put their own in."""
+
+    control: Control
+    tools: Tools
+    runner: Callable[[], Runner]
+    redactor: Redactor
+    log: Log
+
+
+class Harness:
+    """Runs the steps in order, beside a heartbeat, an inbox, a reporter, checkpoints and a clock.
+
+    Any of these that learns that the attempt is over (`StaleAttempt`) ends all of it: everything running is
+    killed
+    and nothing is pushed or reported.
+    """
+
+    def __init__(self, seams: Seams, stop: StopSignal, heartbeat_s: float) -> None:
+        self._seams = seams
+        self._stop = stop
+        self._heartbeat_s = heartbeat_s
+
+    async def run(self, session: Session) -> int:
+        """The exit code; raises `PlatformError` when there is nobody to report to."""
+        attempt = Attempt(self._seams, session, self._stop, self._heartbeat_s)
+        try:
+            return await attempt.run()
+        except BaseExceptionGroup as group:
+            found = _platform_error(group)
+            raise found or group from group
+        finally:
+            await self._seams.tools.kill()
+
+
+def _platform_error(group: BaseExceptionGroup[BaseException]) -> PlatformError | None:
+    for error in group.exceptions:
+        inner = _platform_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(inner, PlatformError):
+            return inner
+    return None
+
+
+class Attempt:
+    """The state of one attempt while it runs."""
+
+    def __init__(self, seams: Seams, session: Session, stop: StopSignal, heartbeat_s: float) -> None:
+        self._session = session
+        self._stop = stop
+        self._heartbeat_s = heartbeat_s
+        self._control, self._tools, self._log = seams.control, seams.tools, seams.log
+        self._runner = seams.runner()
+        self._deadline = Deadline(session.remaining_s)
+        self._reporter = Reporter(
+            seams.control, seams.redactor, seams.log, last_seq=session.last_client_seq, trace=session.trace
+        )
+        self._inbox = Inbox(seams.control, self._runner, stop, seams.log)
+        self._narrator = Narrator(self._reporter, self._inbox, session.turns_used, session.trace)
+        self._checkpoints = Checkpoints(seams.tools, seams.control, self._reporter, seams.log)
+        self._verification = Verification(seams.tools, self._reporter, seams.redactor, self._deadline)
+        self._finishing = Finishing(seams.tools, self._reporter, seams.redactor, session)
+        self._events = self._runner.events()
+        self._prepared: Prepared | None = None
+        self._summary = ""
+        if session.cancel_requested:
+            stop.request("cancelled")
+
+    async def run(self) -> int:
+        """Everything beside the work lives exactly as long as the work."""
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(step)
+                for step in (
+                    self._beat(),
+                    self._inbox.run(),
+                    self._reporter.run(),
+                    self._checkpoints.run(),
+                    self._watch_clock(),
+                )
+            ]
+            code = await self._work()
+            for task in beside:
+                task.cancel()
+        return code
+
+    async def _work(self) -> int:
+        problem: Problem | None = None
+        outcome: Outcome
+        try:
+            outcome, problem = await self._steps()
+        except Stopped as stopped:
+            await self._runner.cancel(stopped.reason)
+            if stopped.reason == "terminated":
+                return await self._leave()
+            outcome = outcomes.of_stop(stopped.reason)
+        except TaskError as error:
+            outcome, problem = "failed", error.problem
+        except WorkspaceBroken as error:
+            outcome, problem = "failed", outcomes.workspace_broken(str(error))
+        except PlatformError:
+            raise
+        except Exception as error:
+            self._log.error("a step failed", error=repr(error))
+            outcome, problem = "failed", outcomes.internal(error)
+        self._inbox.hold()
+        await self._runner.cancel("the work is over")
+        await self._tools.kill()
+        self._narrator.stopped()
+        await self._checkpoints.close(timeout=15.0)
+        result = await self._conclude(outcome, problem)
+        await self._reporter.drain()
+        await self._control.result(result)
+        self._log.info("the attempt is over", outcome=result.outcome, turns=result.turns)
+        return EXIT_OK
+
+    async def _steps(self) -> tuple[Outcome, Problem | None]:
+        await self._prepare()
+        await self._reporter.milestone("step:agent:start")
+        brief = self._brief()
+        if brief.turns_left <= 0:
+            return "max_turns", None
+        done = await self._stop.guard(self._query(brief))
+        while True:
+            if done.reason != "completed":
+                return outcomes.of_ending(done)
+            await self._reporter.milestone("agent_execution_complete", done.text)
+            if await self._finishing.commit(self._summary) is None:
+                return "no_change", None
+            passed = await self._stop.guard(self._verification.run(self._session))
+            nudges = await self._inbox.take()
+            spent = self._narrator.turn >= self._session.max_turns
+            if passed and (spent or not nudges):
+                return "completed", None
+            if not passed and (spent or self._verification.attempts >= self._session.verify_attempts):
+                return "verification_failed", None
+            message = "\n\n".join(text for text in (self._verification.feedback, nudges) if text)
+            done = await self._stop.guard(self._query(message))
+
+    async def _prepare(self) -> None:
+        session = self._session
+        if self._stop.reason is not None and session.checkpoint is None:
+            raise Stopped(self._stop.reason)
+        await self._reporter.milestone("step:clone:start", session.repo)
+        try:
+            # A task that is cancelled before it starts again still pushes what its checkpoint holds.
+            cloning = self._tools.prepare(session)
+            self._prepared = await (cloning if session.checkpoint else self._stop.guard(cloning))
+        except PushRefused as error:
+            raise TaskError(outcomes.clone_failed(str(error), False)) from error
+        except RemoteUnavailable as error:
+            raise TaskError(outcomes.clone_failed(str(error), True)) from error
+        resumed = self._prepared.resumed_turn
+        await self._reporter.milestone(
+            "repo_cloned", session.branch if resumed is None else f"from the checkpoint of turn {resumed}"
+        )
+        if session.commands.setup:
+            await self._reporter.milestone("step:setup:start", session.commands.setup)
+            timeout = min(_SETUP_S, self._deadline.remaining_s)
+            finished = await self._stop.guard(self._tools.run_command(session.commands.setup, timeout))
+            if not finished.ok:
+                raise TaskError(outcomes.setup_failed(finished.command, finished.output_tail))
+            if resumed is None:
+                await self._tools.exclude_leftovers()
+        await self._reporter.milestone("repo_setup_complete")
+
+    def _brief(self) -> Brief:
+        session, prepared = self._session, self._prepared
+        if prepared is None:
+            raise AssertionError("the repository is not prepared")
+        return Brief(
+            prompt=user_prompt(session, prepared.resumed_turn),
+            system_prompt=system_prompt(session),
+            directory=prepared.directory,
+            model=session.model,
+            tools=session.tools,
+            turns_left=session.max_turns - session.turns_used,
+            turns_used=session.turns_used,
+        )
+
+    async def _query(self, work: Brief | str) -> QueryDone:
+        if isinstance(work, Brief):
+            await self._runner.start(work)
+        else:
+            await self._runner.resume(work)
+        await self._inbox.open()
+        async for event in self._events:
+            if isinstance(event, QueryDone):
+                self._narrator.stopped()
+                self._inbox.hold()
+                self._summary = event.text or self._summary
+                return event
+            await self._narrator.tell(event)
+            if isinstance(event, TurnSettled):
+                self._checkpoints.request(event.turn)
+        return QueryDone("crashed", self._summary, None, "the agent's events ended before the work did")
+
+    async def _conclude(self, outcome: Outcome, problem: Problem | None) -> RunResult:
+        """Every end that has work pushes it, once; a push that fails turns a success into a failure."""
+        commit: str | None = None
+        if self._prepared is not None:
+            commit, refusal = await self._finishing.publish(self._summary, hurry=outcome == "cancelled")
+            if refusal is not None:
+                problem = problem or refusal
+                outcome = (
+                    "failed" if outcome in ("completed", "no_change", "verification_failed") else outcome
+                )
+        report = self._verification.report
+        return self._finishing.result(outcome, commit, self._narrator.turn, self._summary, report, problem)
+
+    async def _leave(self) -> int:
+        """The process must end but the task has not: keep the work for the next attempt, report nothing."""
+        await self._checkpoints.close(timeout=5.0)
+        if self._prepared is not None:
+            await self._checkpoints.save(self._narrator.turn)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_DRAIN_S):
+                await self._reporter.drain()
+        return EXIT_TERMINATED
+
+    async def _beat(self) -> None:
+        while True:
+            pulse = await self._control.heartbeat(self._narrator.turn, self._narrator.tool)
+            self._deadline.correct(pulse.remaining_s)
+            if pulse.cancel_requested:
+                self._stop.request("cancelled")
+            await asyncio.sleep(self._heartbeat_s)
+
+    async def _watch_clock(self) -> None:
+        await self._deadline.wait()
+        self._stop.request("time_up")

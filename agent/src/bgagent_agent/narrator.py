@@ -1,0 +1,80 @@
+"""Tells the platform what the agent does: runner events become task events."""
+
+from __future__ import annotations
+
+import json
+
+from .inbox import Inbox
+from .reporter import Reporter
+from .runner import ModelRetry, NudgeAttached, RunnerEvent, ToolCall, ToolEnded, TurnTaken
+
+# The one field of a tool's input that says what it does; everything else is detail.
+_TELLING = ("command", "file_path", "pattern", "path", "url")
+
+
+class Narrator:
+    """Also knows the current turn and tool, for the heartbeat."""
+
+    def __init__(self, reporter: Reporter, inbox: Inbox, turns_used: int, trace: bool) -> None:
+        self._reporter = reporter
+        self._inbox = inbox
+        self._trace = trace
+        self._running: dict[str, str] = {}
+        self.turn = turns_used
+
+    @property
+    def tool(self) -> str | None:
+        """The tool that was started last and still runs."""
+        return next(reversed(self._running.values()), None)
+
+    def stopped(self) -> None:
+        """No tool runs any more."""
+        self._running.clear()
+
+    async def tell(self, event: RunnerEvent) -> None:
+        """Emits what watchers should see of one event."""
+        preview = self._reporter.preview
+        if isinstance(event, TurnTaken):
+            self.turn = event.turn
+            self._running |= {call.id: call.name for call in event.calls}
+            await self._reporter.emit(
+                "agent_turn",
+                turn=event.turn,
+                model=event.model,
+                thinking_preview=preview(event.thinking),
+                text_preview=preview(event.text),
+                tool_calls_count=len(event.calls),
+            )
+            for call in event.calls:
+                await self._reporter.emit(
+                    "agent_tool_call",
+                    tool_name=call.name,
+                    tool_input_preview=preview(self._told(call)),
+                    turn=event.turn,
+                )
+        elif isinstance(event, ToolEnded):
+            self._running.pop(event.call.id, None)
+            await self._reporter.emit(
+                "agent_tool_result",
+                tool_name=event.call.name,
+                is_error=event.is_error,
+                content_preview=preview(event.content),
+                turn=event.turn,
+            )
+        elif isinstance(event, NudgeAttached):
+            await self._inbox.delivered(event.nudge_id)
+        elif isinstance(event, ModelRetry):
+            status = "no answer" if event.status is None else f"status {event.status}"
+            await self._reporter.emit(
+                "agent_error",
+                error_type="model_retry",
+                message_preview=preview(f"{status}, try {event.attempt}: {event.detail}"),
+            )
+
+    def _told(self, call: ToolCall) -> str:
+        if not self._trace:
+            for name in _TELLING:
+                value = call.input.get(name)
+                if isinstance(value, str) and value:
+                    return value
+        return json.dumps(dict(call.input), ensure_ascii=False)

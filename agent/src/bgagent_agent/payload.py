@@ -1,0 +1,112 @@
+"""The session payload: what the platform tells the harness about the task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import PayloadUnsupported, Refused
+
+PAYLOAD_VERSIONS = (1, 1)
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The repository's own commands; None means that none was configured."""
+
+    setup: str | None = None
+    build: str | None = None
+    test: str | None = None
+    lint: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Work of an earlier attempt: a commit kept under `ref`, made after turn `turn`."""
+
+    turn: int
+    commit: str
+    ref: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """One attempt of one task, as the platform described it at the start."""
+
+    task_id: str
+    attempt: int
+    repo: str
+    branch: str
+    base_branch: str
+    issue_number: int | None
+    description: str
+    prompt: str
+    system_prompt: str
+    prompt_version: str
+    max_turns: int
+    remaining_s: float
+    verify_attempts: int
+    model: str
+    commands: Commands
+    author_name: str
+    author_email: str
+    checkpoint: Checkpoint | None
+    turns_used: int
+    trace: bool
+    cancel_requested: bool
+    last_client_seq: int
+    tools: tuple[str, ...]
+
+    @property
+    def wip_ref(self) -> str:
+        """Where work in progress is kept between attempts, never seen upstream."""
+        return f"refs/bgagent/{self.task_id}/wip"
+
+
+def parse_session(data: Mapping[str, Any]) -> Session:
+    """Reads a payload; unknown fields are ignored, missing ones raise `Refused` with the field's name."""
+    version = data.get("payload_version")
+    low, high = PAYLOAD_VERSIONS
+    if not isinstance(version, int) or not low <= version <= high:
+        raise PayloadUnsupported(f"payload version {version!r} is outside {low}-{high}")
+    try:
+        return _parse(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"the session payload is malformed: {error!r}") from error
+
+
+def _parse(data: Mapping[str, Any]) -> Session:
+    task, prompt, limits = data["task"], data["prompt"], data["limits"]
+    commands = data.get("commands") or {}
+    commit = data.get("commit") or {}
+    checkpoint = data.get("checkpoint")
+    return Session(
+        task_id=str(task["task_id"]),
+        attempt=int(task["attempt"]),
+        repo=str(task["repo"]),
+        branch=str(task["branch"]),
+        base_branch=str(task.get("base_branch") or ""),
+        issue_number=task.get("issue_number"),
+        description=str(task.get("description") or ""),
+        prompt=str(prompt["user"]),
+        system_prompt=str(prompt.get("system") or ""),
+        prompt_version=str(prompt.get("prompt_version") or ""),
+        max_turns=int(limits["max_turns"]),
+        remaining_s=float(limits["remaining_s"]),
+        verify_attempts=int(limits.get("verify_attempts") or 3),
+        model=str(data["model"]["name"]),
+        commands=Commands(
+            **{name: commands.get(name) or None for name in ("setup", "build", "test", "lint")}
+        ),
+        author_name=str(commit.get("name") or "bgagent"),
+        author_email=str(commit.get("email") or "bgagent@localhost"),
+        checkpoint=Checkpoint(int(checkpoint["turn"]), str(checkpoint["commit"]), str(checkpoint["ref"]))
+        if checkpoint
+        else None,
+        turns_used=int(data.get("turns_used") or 0),
+        trace=bool(data.get("trace")),
+        cancel_requested=bool(data.get("cancel_requested")),
+        last_client_seq=int(data.get("last_client_seq") or 0),
+        tools=tuple(data.get("tools") or ("Bash", "Read", "Write", "Edit", "Grep", "Glob")),
+    )

@@ -1,0 +1,230 @@
+"""`Runner` on the Claude Agent SDK and its bundled CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from claude_agent_sdk import ClaudeSDKClient, HookMatcher, ResultMessage
+
+from .gate import Gate
+from .logs import Log
+from .redaction import Redactor
+from .runner import Brief, QueryDone, RunnerEvent, ToolCall
+from .sdk_options import ModelAccess, cli_environment, cli_options
+from .transcript import Transcript, ending
+
+_INTERRUPT_S = 5.0
+_DISCONNECT_S = 5.0
+# A person may take a day at a gate; larger values overflow in older CLIs.
+_HOOK_TIMEOUT_S = 86_400
+_STDERR_LINES = 20
+# Longer lines are the CLI's own source code, printed when a hook's answer does not fit.
+_STDERR_LINE_CHARS = 400
+
+
+class SdkRunner:
+    """Owns the SDK client. `kill` ends whatever the CLI has started, by means the runner need not know."""
+
+    def __init__(
+        self,
+        access: ModelAccess,
+        gate: Gate,
+        redactor: Redactor,
+        private: Path,
+        tool_environment: Mapping[str, str],
+        kill: Callable[[], Awaitable[None]],
+        log: Log,
+    ) -> None:
+        self._access = access
+        self._gate = gate
+        self._redactor = redactor
+        self._private = private
+        self._environment = cli_environment(tool_environment, access, private)
+        self._kill = kill
+        self._log = log
+        self._events: asyncio.Queue[RunnerEvent | None] = asyncio.Queue(maxsize=256)
+        self._client: ClaudeSDKClient | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._transcript = Transcript(0)
+        self._turn_limit = 0
+        self._stopping = False
+        self._out_of_turns = False
+        self._asked = False
+        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
+
+    async def start(self, brief: Brief) -> None:
+        """Starts the CLI, which takes about a second, and sends the prompt."""
+        self._transcript = Transcript(brief.turns_used)
+        self._turn_limit = brief.turns_used + brief.turns_left
+        for name in ("cli", "tmp"):
+            (self._private / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In this mode the CLI accepts hooks and never calls them, so the gate would be open.
+        os.environ.pop("CLAUDE_CODE_SIMPLE", None)
+        hooks = {
+            "PreToolUse": [
+                HookMatcher(hooks=[self._before_tool], timeout=_HOOK_TIMEOUT_S, on_failure="block")
+            ],
+            "PostToolUse": [HookMatcher(hooks=[self._after_tool], timeout=60)],
+            "PostToolBatch": [HookMatcher(hooks=[self._between_turns], timeout=60)],
+        }
+        self._client = ClaudeSDKClient(cli_options(brief, self._environment, hooks, self._note_stderr))
+        try:
+            await self._client.connect()
+            self._reader = asyncio.create_task(self._read(self._client))
+            await self._send(brief.prompt)
+        except Exception as error:
+            await self._events.put(QueryDone("crashed", "", None, self._crash(error)))
+
+    async def resume(self, text: str) -> None:
+        """The conversation, its cache and its files in the CLI's memory go on."""
+        if self._turn_limit <= self._transcript.turns:
+            await self._events.put(QueryDone("max_turns", self._transcript.last_text))
+            return
+        try:
+            await self._send(text)
+        except Exception as error:
+            await self._events.put(QueryDone("crashed", self._transcript.last_text, None, self._crash(error)))
+
+    async def nudge(self, nudge_id: str, text: str, mode: str) -> bool:
+        """Mode `next`: with the results of the running tools. The other modes follow; they come as `next`."""
+        del mode
+        if not self._asked:
+            return False
+        await self._send(text, nudge_id)
+        return True
+
+    async def answer(self, ask_id: str, text: str) -> bool:
+        """The agent has no tool to ask with yet."""
+        del ask_id, text
+        return False
+
+    async def decide(self, gate_id: str, allow: bool, reason: str) -> bool:
+        """The gate does not ask people yet."""
+        del gate_id, allow, reason
+        return False
+
+    async def cancel(self, reason: str) -> None:
+        """Interrupt, wait, disconnect, kill: the flag goes up first, so no tool starts in between."""
+        self._stopping = True
+        client, self._client = self._client, None
+        if client is not None:
+            self._log.info("stopping the agent", reason=reason)
+            # Waited for, never cancelled: a cancelled disconnect leaves the CLI behind.
+            await asyncio.wait({asyncio.ensure_future(_quietly(client.interrupt()))}, timeout=_INTERRUPT_S)
+            leaving = asyncio.ensure_future(_quietly(client.disconnect()))
+            done, _ = await asyncio.wait({leaving}, timeout=_DISCONNECT_S)
+            await self._kill()
+            if not done:
+                await asyncio.wait({leaving}, timeout=_DISCONNECT_S)
+        await self._kill()
+        if self._reader is not None:
+            self._reader.cancel()
+        while self._events.full():
+            self._events.get_nowait()
+        self._events.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[RunnerEvent]:
+        """One consumer; a slow one slows the agent down."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def _send(self, text: str, nudge_id: str | None = None) -> None:
+        if self._client is None:
+            raise ConnectionError("the agent is not running")
+        name = str(uuid.uuid4())
+        self._transcript.sent(name, nudge_id)
+
+        async def prompt() -> AsyncIterator[dict[str, Any]]:
+            yield {
+                "type": "user",
+                "message": {"role": "user", "content": text},
+                "parent_tool_use_id": None,
+                "uuid": name,
+                "origin": {"kind": "human"},
+            }
+
+        self._asked = True
+        await self._client.query(prompt())
+
+    async def _read(self, client: ClaudeSDKClient) -> None:
+        detail = "the agent's process ended before the work did"
+        try:
+            async for message in client.receive_messages():
+                for event in self._transcript.feed(message):
+                    await self._events.put(event)
+                    if self._transcript.ungated(event) and not self._stopping:
+                        await self._events.put(QueryDone("ungated", "", None, "a tool ran without the gate"))
+                        return
+                if isinstance(message, ResultMessage):
+                    done = ending(message, self._transcript.last_text)
+                    if self._out_of_turns and done.reason == "completed":
+                        done = QueryDone("max_turns", self._transcript.last_text)
+                    # A message that came in at the very end starts a turn of its own, with a result of its
+                    # own.
+                    if self._transcript.idle or done.reason != "completed":
+                        self._asked = False
+                        await self._events.put(done)
+        except Exception as error:
+            detail = self._crash(error)
+        if not self._stopping:
+            await self._events.put(QueryDone("crashed", self._transcript.last_text, None, detail))
+
+    async def _before_tool(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
+        del context
+        name = tool_use_id or str(data.get("tool_use_id", ""))
+        self._transcript.gated.add(name)
+        if self._stopping:
+            return {"continue_": False, **_denial("the task is being stopped")}
+        try:
+            verdict = await self._gate.judge(ToolCall(name, str(data["tool_name"]), dict(data["tool_input"])))
+        except Exception as error:
+            self._log.error("the gate failed, the call is denied", error=repr(error))
+            return _denial("the policy gate failed")
+        if self._stopping:
+            return {"continue_": False, **_denial("the task is being stopped")}
+        return {} if verdict.allow else _denial(verdict.reason or "denied by policy")
+
+    async def _after_tool(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
+        del tool_use_id, context
+        response = data.get("tool_response")
+        clean = self._redactor.scrub(response)
+        if clean == response:
+            return {}
+        return {"hookSpecificOutput": {"hookEventName": "PostToolUse", "updatedToolOutput": clean}}
+
+    async def _between_turns(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
+        """The CLI's own turn limit starts anew with every query; this one does not."""
+        del data, tool_use_id, context
+        if self._stopping or self._transcript.turns >= self._turn_limit:
+            self._out_of_turns = not self._stopping
+            return {"decision": "block", "reason": "the task's limit of turns is reached"}
+        return {}
+
+    def _note_stderr(self, line: str) -> None:
+        if len(line) <= _STDERR_LINE_CHARS:
+            self._stderr.append(self._redactor.text(line))
+
+    def _crash(self, error: BaseException) -> str:
+        return "\n".join([f"{type(error).__name__}: {error}", *self._stderr])
+
+
+def _denial(reason: str) -> dict[str, Any]:
+    return {
+        "hookSpecificOutput": {
+            "hookEventName": "PreToolUse",
+            "permissionDecision": "deny",
+            "permissionDecisionReason": reason,
+        }
+    }
+
+
+async def _quietly(call: Awaitable[None]) -> None:
+    with contextlib.suppress(Exception):
+        await call

@@ -1,0 +1,94 @@
+"""A `Runner` without a model: each query is a coroutine that works on the repository and reports turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from bgagent_agent.runner import (
+    Brief,
+    NudgeAttached,
+    QueryDone,
+    RunnerEvent,
+    ToolCall,
+    ToolEnded,
+    TurnSettled,
+    TurnTaken,
+)
+
+Query = Callable[["ScriptedRunner"], Awaitable[QueryDone | None]]
+
+
+class ScriptedRunner:
+    """Plays its queries in order; what it was told is kept for the test to read."""
+
+    def __init__(self, *queries: Query) -> None:
+        self._queries = list(queries)
+        self._events: asyncio.Queue[RunnerEvent | None] = asyncio.Queue()
+        self._running: asyncio.Task[None] | None = None
+        self.prompts: list[str] = []
+        self.brief: Brief | None = None
+        self.nudges: list[tuple[str, str]] = []
+        self.cancelled: list[str] = []
+        self.turns = 0
+
+    @property
+    def directory(self) -> Path:
+        assert self.brief is not None
+        return Path(self.brief.directory)
+
+    async def start(self, brief: Brief) -> None:
+        self.brief = brief
+        self.turns = brief.turns_used
+        await self.resume(brief.prompt)
+
+    async def resume(self, text: str) -> None:
+        self.prompts.append(text)
+        self._running = asyncio.create_task(self._play(self._queries.pop(0)))
+
+    async def _play(self, query: Query) -> None:
+        done = await query(self)
+        await self._events.put(done or QueryDone("completed", "All done."))
+
+    async def turn(self, text: str = "", tool: str = "Bash", result: str = "ok", error: bool = False) -> None:
+        """One turn with one tool that has run."""
+        call = await self.begin(text, tool)
+        await self._events.put(ToolEnded(self.turns, call, error, result))
+        await self._events.put(TurnSettled(self.turns))
+
+    async def begin(self, text: str = "", tool: str = "Bash") -> ToolCall:
+        """One turn whose tool does not come back."""
+        self.turns += 1
+        call = ToolCall(f"call-{self.turns}", tool, {"command": f"work {self.turns}"})
+        await self._events.put(TurnTaken(self.turns, "scripted", "", text, (call,)))
+        return call
+
+    async def write(self, name: str, content: str) -> None:
+        """One turn that writes a file."""
+        target = self.directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+        await self.turn(f"Writing {name}.", "Write")
+
+    async def nudge(self, nudge_id: str, text: str, mode: str) -> bool:
+        if self._running is None or self._running.done():
+            return False
+        self.nudges.append((nudge_id, text))
+        await self._events.put(NudgeAttached(nudge_id))
+        return True
+
+    async def answer(self, ask_id: str, text: str) -> bool:
+        return False
+
+    async def decide(self, gate_id: str, allow: bool, reason: str) -> bool:
+        return False
+
+    async def cancel(self, reason: str) -> None:
+        self.cancelled.append(reason)
+        if self._running is not None:
+            self._running.cancel()
+
+    async def events(self) -> AsyncIterator[RunnerEvent]:
+        while (event := await self._events.get()) is not None:
+            yield event

@@ -1,0 +1,277 @@
+"""The real program with the real SDK and its CLI; only the model's words are scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from conftest import BRANCH, GREEN, WIP, World
+from fake_gateway import GIT, HARNESS, MODEL
+from messages_api import assistant_turns, tool_results
+from waiting import appears
+
+SOURCE = Path(__file__).parent.parent / "src"
+FIX = {"name": "Bash", "input": {"command": "sed -i 's/a - b/a + b/' pricing.py"}}
+
+
+@asynccontextmanager
+async def harness(world: World, **extra: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The program as the compute adapter starts it."""
+    home, workspace = world.root / "home", world.root / "workspace"
+    home.mkdir()
+    workspace.mkdir()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(world.root),
+        "HOME": str(home),
+        "PYTHONPATH": str(SOURCE),
+        "BGAGENT_AGENT_GATEWAY_URL": world.gateway.url,
+        "BGAGENT_SESSION": "bgagent-01JTASK-1",
+        "BGAGENT_TASK_ID": "01JTASK",
+        "BGAGENT_ATTEMPT": "1",
+        "BGAGENT_HARNESS_TOKEN": HARNESS,
+        "BGAGENT_GIT_TOKEN": GIT,
+        "BGAGENT_MODEL_TOKEN": MODEL,
+        "BGAGENT_WORKSPACE": str(workspace),
+        "TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        **extra,
+    }
+    log = (world.root / "harness.log").open("wb")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bgagent_agent", env=environment, stdout=log, stderr=log
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        log.close()
+
+
+async def ended(process: asyncio.subprocess.Process, world: World) -> int:
+    try:
+        async with asyncio.timeout(60):
+            return await process.wait()
+    except TimeoutError:
+        raise AssertionError((world.root / "harness.log").read_text()) from None
+
+
+async def test_the_real_cli_fixes_the_test_and_the_work_is_pushed(world: World) -> None:
+    world.gateway.payload["tools"] = ["Bash", "Read", "Edit"]
+    secret = "ghp_" + "a1B2" * 9
+    path = str(world.root / "workspace" / "pricing" / "pricing.py")
+    edit = {"file_path": path, "old_string": "return a - b", "new_string": "return a + b"}
+
+    def model(body: dict[str, Any]) -> dict[str, Any]:
+        said, results = assistant_turns(body), tool_results(body)
+        if said == 0:
+            return {
+                "text": "Looking at the code.",
+                "tools": [
+                    {"name": "Read", "input": {"file_path": path}},
+                    {"name": "Bash", "input": {"command": f"env | sort; echo {secret}"}},
+                ],
+            }
+        if said == 1:
+            assert "return a - b" in results[0]
+            return {"tools": [{"name": "Edit", "input": edit}]}
+        if said == 2:
+            return {"tools": [{"name": "Bash", "input": {"command": "python3 -m unittest 2>&1"}}]}
+        assert "OK" in results[-1]
+        return {"text": "Add instead of subtract: `total` had the wrong sign."}
+
+    world.gateway.model = model
+    async with harness(world) as process:
+        assert await ended(process, world) == 0, (world.root / "harness.log").read_text()
+    assert world.result["outcome"] == "completed", world.result
+    assert world.result["turns"] == 4
+    assert world.pushed() == GREEN
+    environment = tool_results(world.gateway.model_requests[1])[1]
+    assert HARNESS not in environment
+    assert GIT not in environment
+    assert secret not in environment
+    assert "[redacted]" in environment
+    kinds = [(e["event_type"], e["metadata"].get("tool_name")) for e in world.gateway.events]
+    calls = [kind for kind in kinds if kind[0] != "agent_milestone"]
+    assert calls == [
+        ("agent_turn", None),
+        ("agent_tool_call", "Read"),
+        ("agent_tool_call", "Bash"),
+        ("agent_tool_result", "Read"),
+        ("agent_tool_result", "Bash"),
+        ("agent_turn", None),
+        ("agent_tool_call", "Edit"),
+        ("agent_tool_result", "Edit"),
+        ("agent_turn", None),
+        ("agent_tool_call", "Bash"),
+        ("agent_tool_result", "Bash"),
+        ("agent_turn", None),
+    ]
+    everything = str(world.gateway.events) + (world.root / "harness.log").read_text()
+    for token in (HARNESS, GIT, MODEL, secret):
+        assert token not in everything
+    assert [checkpoint["turn"] for checkpoint in world.gateway.checkpoints] == [2]
+
+
+async def test_feedback_of_a_red_verification_reaches_the_model(world: World) -> None:
+    def model(body: dict[str, Any]) -> dict[str, Any]:
+        said = assistant_turns(body)
+        if said == 0:
+            return {"tools": [{"name": "Bash", "input": {"command": "echo '# wrong' >> pricing.py"}}]}
+        if said == 1:
+            return {"text": "I think this is it."}
+        if said == 2:
+            assert "AssertionError: -1 != 3" in str(body["messages"][-1])
+            return {"tools": [FIX]}
+        return {"text": "Now it is right."}
+
+    world.gateway.model = model
+    async with harness(world) as process:
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "completed"
+    assert world.result["turns"] == 4
+    assert world.result["verification"]["attempts"] == 2
+    assert world.pushed() == GREEN + "# wrong\n"
+
+
+async def test_a_cancel_while_a_tool_runs_ends_the_tool_and_pushes_the_work(world: World) -> None:
+    world.gateway.model = lambda body: {
+        "tools": [{"name": "Bash", "input": {"command": "echo half > half.txt; setsid sleep 600"}}]
+    }
+    half = world.root / "workspace" / "pricing" / "half.txt"
+    async with harness(world) as process:
+        await world.gateway.until(lambda: len(world.gateway.events) >= 6)
+        await appears(half)
+        world.gateway.post({"id": "c1", "kind": "cancel"})
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "cancelled"
+    assert ("c1", "acknowledged") in world.gateway.receipts
+    assert world.pushed("half.txt") == "half\n"
+    assert not leftovers(world)
+
+
+async def test_402_from_the_model_is_a_spent_budget(world: World) -> None:
+    def model(body: dict[str, Any]) -> dict[str, Any]:
+        world.gateway.model_status = 402
+        return {"tools": [FIX]}
+
+    world.gateway.model = model
+    async with harness(world) as process:
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "budget_exhausted"
+    assert world.result["turns"] == 1
+    assert world.pushed() == GREEN
+
+
+async def test_the_turn_limit_holds_over_all_queries(world: World) -> None:
+    world.gateway.payload["limits"]["max_turns"] = 2
+    world.gateway.model = lambda body: {
+        "tools": [{"name": "Bash", "input": {"command": "echo x >> log.txt"}}]
+    }
+    async with harness(world) as process:
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "max_turns"
+    assert world.result["turns"] == 2
+    assert world.pushed("log.txt") == "x\nx\n"
+
+
+async def test_a_model_that_keeps_failing_is_a_structured_error(world: World) -> None:
+    world.gateway.model = lambda body: {"status": 529}
+    async with harness(world, BGAGENT_MODEL_RETRIES="1") as process:
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "failed"
+    assert world.result["error"]["code"] == "MODEL_UNAVAILABLE"
+    assert world.result["error"]["category"] == "network"
+    assert world.result["turns"] == 0
+
+
+async def test_a_nudge_is_in_the_next_request_of_the_model(world: World) -> None:
+    def model(body: dict[str, Any]) -> dict[str, Any]:
+        if "a + b" in world_file.read_text():
+            return {"text": "Done."}
+        if "rename nothing please" in str(body["messages"]):
+            return {"tools": [FIX]}
+        assert assistant_turns(body) < 5
+        return {"tools": [{"name": "Bash", "input": {"command": "until [ -e go ]; do sleep 0.05; done"}}]}
+
+    world_file = world.root / "workspace" / "pricing" / "pricing.py"
+
+    world.gateway.model = model
+    async with harness(world) as process:
+        await world.gateway.until(lambda: len(world.gateway.events) >= 6)
+        world.gateway.post({"id": "n1", "kind": "nudge", "text": "rename nothing please"})
+        await world.gateway.until(lambda: ("n1", "acknowledged") in world.gateway.receipts)
+        (world.root / "workspace" / "pricing" / "go").touch()
+        await world.gateway.until(lambda: ("n1", "delivered") in world.gateway.receipts)
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "completed", world.result
+
+
+async def test_a_killed_cli_is_an_error_of_the_agent(world: World) -> None:
+    world.gateway.model = lambda body: {
+        "tools": [{"name": "Bash", "input": {"command": "echo x > made.txt; kill -9 $PPID; sleep 600"}}]
+    }
+    async with harness(world) as process:
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "failed"
+    assert world.result["error"]["code"] == "AGENT_CRASHED"
+    assert world.pushed("made.txt") == "x\n"
+    assert not leftovers(world)
+
+
+async def test_sigterm_keeps_the_work_and_reports_no_result(world: World) -> None:
+    world.gateway.model = lambda body: {
+        "tools": [{"name": "Bash", "input": {"command": "echo half > half.txt; sleep 600"}}]
+    }
+    async with harness(world) as process:
+        await appears(world.root / "workspace" / "pricing" / "half.txt")
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process, world) == 8
+    assert world.gateway.results == []
+    assert world.pushed("half.txt", WIP) == "half\n"
+    assert world.gateway.checkpoints[-1]["commit"] == world.remote("rev-parse", WIP)
+    assert not world.has_ref(f"refs/heads/{BRANCH}")
+    assert not leftovers(world)
+
+
+async def test_an_attempt_that_is_over_stops_at_once_and_touches_nothing(world: World) -> None:
+    world.gateway.model = lambda body: {
+        "tools": [{"name": "Bash", "input": {"command": "echo half > half.txt; setsid sleep 600"}}]
+    }
+    async with harness(world, BGAGENT_HEARTBEAT_S="0.2") as process:
+        await appears(world.root / "workspace" / "pricing" / "half.txt")
+        world.gateway.note(lambda: setattr(world.gateway, "stale", True))
+        assert await ended(process, world) == 3
+    assert world.gateway.results == []
+    assert not world.has_ref(f"refs/heads/{BRANCH}")
+    assert not leftovers(world)
+
+
+async def test_a_missing_variable_is_named_and_nothing_runs(world: World) -> None:
+    async with harness(world, BGAGENT_GIT_TOKEN="", BGAGENT_ATTEMPT="zero") as process:
+        assert await ended(process, world) == 2
+    log = (world.root / "harness.log").read_text()
+    assert "BGAGENT_GIT_TOKEN is not set" in log
+    assert "BGAGENT_ATTEMPT must be a positive number" in log
+    assert world.gateway.requests == []
+
+
+def leftovers(world: World) -> list[str]:
+    """Processes that still work in this world's directories."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if str(world.root) in os.readlink(entry / "cwd"):
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+    return found
