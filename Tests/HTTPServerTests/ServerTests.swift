@@ -19,8 +19,8 @@ import Testing
     }
 
     @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
-    func `a connection serves many requests`(mode: ServerConfig.Mode) throws {
-        try withServer(Self.echo(), { $0.mode = mode }) { server in
+    func `a connection serves many requests`(mode: ServerConfig.Mode) async throws {
+        try await withServer(Self.echo(), { $0.mode = mode }) { server in
             let wire = try Wire(server.port)
             for number in 0..<20 {
                 let response = try wire.exchange("GET", "/hello?name=n%C3%A4me+\(number)")
@@ -33,8 +33,8 @@ import Testing
         }
     }
 
-    @Test func `requests sent in one go are answered in order`() throws {
-        try withServer(Self.echo()) { server in
+    @Test func `requests sent in one go are answered in order`() async throws {
+        try await withServer(Self.echo()) { server in
             let wire = try Wire(server.port)
             let requests = (0..<10).map { "GET /hello?name=\($0) HTTP/1.1\r\nHost: test\r\n\r\n" }
             try wire.send(requests.joined())
@@ -42,8 +42,8 @@ import Testing
         }
     }
 
-    @Test func `HEAD has the headers of GET and no body`() throws {
-        try withServer(Self.echo()) { server in
+    @Test func `HEAD has the headers of GET and no body`() async throws {
+        try await withServer(Self.echo()) { server in
             let wire = try Wire(server.port)
             let head = try wire.exchange("HEAD", "/hello")
             #expect(head.headers["Content-Length"] == "27")
@@ -51,8 +51,8 @@ import Testing
         }
     }
 
-    @Test func `a chunked body arrives whole`() throws {
-        try withServer(Self.echo()) { server in
+    @Test func `a chunked body arrives whole`() async throws {
+        try await withServer(Self.echo()) { server in
             let wire = try Wire(server.port)
             try wire.send("POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
             try wire.send("5\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\n\r\n")
@@ -61,8 +61,8 @@ import Testing
         }
     }
 
-    @Test func `a client that asks first is told to continue`() throws {
-        try withServer(Self.echo()) { server in
+    @Test func `a client that asks first is told to continue`() async throws {
+        try await withServer(Self.echo()) { server in
             let wire = try Wire(server.port)
             try wire.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
             #expect(try wire.head().status == 100)
@@ -71,24 +71,24 @@ import Testing
         }
     }
 
-    @Test func `a client that asks first and is refused sends nothing`() throws {
-        try withServer(Self.echo(), { $0.maxBody = 10 }) { server in
+    @Test func `a client that asks first and is refused sends nothing`() async throws {
+        try await withServer(Self.echo(), { $0.maxBody = 10 }) { server in
             let wire = try Wire(server.port)
             try wire.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n")
             #expect(try wire.head().status == 413)
         }
     }
 
-    @Test func `an announced body over the limit is refused at once`() throws {
-        try withServer(Self.echo(), { $0.maxBody = 100_000 }) { server in
+    @Test func `an announced body over the limit is refused at once`() async throws {
+        try await withServer(Self.echo(), { $0.maxBody = 100_000 }) { server in
             let wire = try Wire(server.port)
             try wire.send("POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 100001\r\n\r\n")
             #expect(try wire.response().status == 413)
         }
     }
 
-    @Test func `a client that sends a refused body anyway still reads the answer`() throws {
-        try withServer(Self.echo(), { $0.maxBody = 100_000 }) { server in
+    @Test func `a client that sends a refused body anyway still reads the answer`() async throws {
+        try await withServer(Self.echo(), { $0.maxBody = 100_000 }) { server in
             for _ in 0..<20 {
                 let wire = try Wire(server.port)
                 let body = String(repeating: "x", count: 1_000_000)
@@ -97,8 +97,8 @@ import Testing
         }
     }
 
-    @Test func `a small refused body keeps the connection`() throws {
-        try withServer(Self.echo(), { $0.maxBody = 10 }) { server in
+    @Test func `a small refused body keeps the connection`() async throws {
+        try await withServer(Self.echo(), { $0.maxBody = 10 }) { server in
             let wire = try Wire(server.port)
             #expect(try wire.exchange("POST", "/echo", body: "eleven byte").status == 413)
             #expect(try wire.exchange("POST", "/nowhere", body: "body").status == 404)
@@ -106,8 +106,8 @@ import Testing
         }
     }
 
-    @Test func `a chunked body over the limit is refused`() throws {
-        try withServer(Self.echo(), { $0.maxBody = 10 }) { server in
+    @Test func `a chunked body over the limit is refused`() async throws {
+        try await withServer(Self.echo(), { $0.maxBody = 10 }) { server in
             let wire = try Wire(server.port)
             try wire.send("POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
             try wire.send("B\r\neleven byte\r\n0\r\n\r\n")
@@ -115,8 +115,8 @@ import Testing
         }
     }
 
-    @Test func `a chunked body without end is cut off`() throws {
-        try withServer(Self.echo(), { $0.maxBody = 10 }) { server in
+    @Test func `a chunked body without end is cut off`() async throws {
+        try await withServer(Self.echo(), { $0.maxBody = 10 }) { server in
             let wire = try Wire(server.port)
             try wire.send("POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
             let chunk = "10000\r\n" + String(repeating: "x", count: 65536) + "\r\n"
@@ -124,16 +124,16 @@ import Testing
         }
     }
 
-    @Test func `a route may have a body limit of its own`() throws {
+    @Test func `a route may have a body limit of its own`() async throws {
         var router = Router()
         router.on("POST", "/large", maxBody: 20) { .response(.text("\($0.body.count)")) }
-        try withServer(router, { $0.maxBody = 10 }) { server in
+        try await withServer(router, { $0.maxBody = 10 }) { server in
             let wire = try Wire(server.port)
             #expect(try wire.exchange("POST", "/large", body: "eleven byte").text == "11")
         }
     }
 
-    @Test func `a handler that throws is answered and logged`() throws {
+    @Test func `a handler that throws is answered and logged`() async throws {
         struct Broken: Error {}
         final class Lines: LogSink {
             let all = Lock<[String]>([])
@@ -144,7 +144,7 @@ import Testing
         let lines = Lines()
         var router = Router()
         router.on("GET", "/broken") { _ in throw Broken() }
-        try withServer(router, log: Logger(service: "test", sink: lines)) { server in
+        try await withServer(router, log: Logger(service: "test", sink: lines)) { server in
             let wire = try Wire(server.port)
             #expect(try wire.exchange("GET", "/broken").status == 500)
             #expect(try wire.exchange("GET", "/broken").status == 500)
@@ -154,9 +154,9 @@ import Testing
         #expect(all.allSatisfy { $0.contains("Broken()") && $0.contains("/broken") })
     }
 
-    @Test func `every request is accounted for`() throws {
+    @Test func `every request is accounted for`() async throws {
         let seen = Condition<[Access]>([])
-        try withServer(Self.echo(), onAccess: { access in seen.update { $0.append(access) } }) { server in
+        try await withServer(Self.echo(), onAccess: { access in seen.update { $0.append(access) } }) { server in
             let wire = try Wire(server.port)
             _ = try wire.exchange("GET", "/hello")
             _ = try wire.exchange("GET", "/nowhere")
@@ -167,12 +167,15 @@ import Testing
         }
     }
 
-    @Test func `a body over the spool limit is a file`() throws {
+    @Test func `a body over the spool limit is a file`() async throws {
         var router = Router()
         router.on("PUT", "/file") { request in
             guard case .file(let file) = request.body else { return .response(.text("in memory")) }
-            let bytes = try file.load()
-            let isRight = bytes.indices.allSatisfy { bytes[$0] == UInt8(truncatingIfNeeded: $0 / 65536) }
+            var block = [UInt8](repeating: 0, count: 65536)
+            let isRight = try (0..<(file.count / 65536)).allSatisfy { number in
+                let count = try block.withUnsafeMutableBytes { try file.read(into: $0, at: number * 65536) }
+                return count == 65536 && block == [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 65536)
+            }
             return .response(.text("\(file.count) \(isRight)"))
         }
         let limits: (inout ServerConfig) -> Void = {
@@ -180,7 +183,7 @@ import Testing
             $0.maxBody = 1 << 30
             $0.spoolBodiesOver = 1 << 20
         }
-        try withServer(router, limits) { server in
+        try await withServer(router, limits) { server in
             let wire = try Wire(server.port)
             try wire.send("PUT /file HTTP/1.1\r\nHost: test\r\nContent-Length: \(50 << 20)\r\n\r\n")
             for block in 0..<800 {
@@ -191,7 +194,7 @@ import Testing
         }
     }
 
-    @Test func `metrics count requests by route`() throws {
+    @Test func `metrics count requests by route`() async throws {
         let metrics = Metrics()
         let record = Access.recorder(metrics)
         let counted = Flag()
@@ -199,7 +202,7 @@ import Testing
             record(access)
             counted.raise()
         }
-        try withServer(Self.echo(), onAccess: note) { server in
+        try await withServer(Self.echo(), onAccess: note) { server in
             _ = try Wire(server.port).exchange("GET", "/hello")
             #expect(counted.wait())
         }

@@ -39,19 +39,19 @@ private final class Source: BodyReader {
 
 @Suite struct StreamTests {
     private func withStream(
-        _ source: Source, headers: Headers = [:], _ body: (Wire, Server) throws -> Void
-    ) throws {
+        _ source: Source, headers: Headers = [:], _ body: @escaping @Sendable (Wire, Server) throws -> Void
+    ) async throws {
         var router = Router()
         router.on("GET", "/stream") { _ in .stream(status: 200, headers: headers, reader: source) }
         router.on("GET", "/") { _ in .response(.text("root")) }
-        try withServer(router, { $0.mode = .threadPerConnection }) { server in
+        try await withServer(router, { $0.mode = .threadPerConnection }) { server in
             try body(try Wire(server.port), server)
         }
     }
 
-    @Test func `parts arrive as they are made`() throws {
+    @Test func `parts arrive as they are made`() async throws {
         let source = Source()
-        try withStream(source, headers: ["Content-Type": "text/event-stream"]) { wire, _ in
+        try await withStream(source, headers: ["Content-Type": "text/event-stream"]) { wire, _ in
             try wire.request("GET", "/stream")
             source.put("data: 0\n\n")
             #expect(try wire.head().headers["Content-Type"] == "text/event-stream")
@@ -62,15 +62,14 @@ private final class Source: BodyReader {
             }
             source.end()
             #expect(try wire.chunk().isEmpty)
-            _ = try wire.line()
             #expect(source.closed.wait())
             #expect(try wire.exchange("GET", "/").text == "root")
         }
     }
 
-    @Test func `a stream that breaks off never ends cleanly`() throws {
+    @Test func `a stream that breaks off never ends cleanly`() async throws {
         let source = Source()
-        try withStream(source) { wire, _ in
+        try await withStream(source) { wire, _ in
             try wire.request("GET", "/stream")
             source.put("half")
             source.fail()
@@ -79,9 +78,9 @@ private final class Source: BodyReader {
         }
     }
 
-    @Test func `a stream that is shorter than it promised never ends cleanly`() throws {
+    @Test func `a stream that is shorter than it promised never ends cleanly`() async throws {
         let source = Source()
-        try withStream(source, headers: ["Content-Length": "10"]) { wire, _ in
+        try await withStream(source, headers: ["Content-Length": "10"]) { wire, _ in
             try wire.request("GET", "/stream")
             source.put("half")
             source.end()
@@ -89,9 +88,9 @@ private final class Source: BodyReader {
         }
     }
 
-    @Test func `a stream of known length has that length`() throws {
+    @Test func `a stream of known length has that length`() async throws {
         let source = Source()
-        try withStream(source, headers: ["Content-Length": "10"]) { wire, _ in
+        try await withStream(source, headers: ["Content-Length": "10"]) { wire, _ in
             try wire.request("GET", "/stream")
             source.put("five ")
             source.put("bytes")
@@ -102,9 +101,9 @@ private final class Source: BodyReader {
         }
     }
 
-    @Test func `a client that leaves a silent stream cancels its reader`() throws {
+    @Test func `a client that leaves a silent stream cancels its reader`() async throws {
         let source = Source()
-        try withStream(source) { _, server in
+        try await withStream(source) { _, server in
             do {
                 let wire = try Wire(server.port)
                 try wire.request("GET", "/stream")
@@ -116,7 +115,7 @@ private final class Source: BodyReader {
         }
     }
 
-    @Test func `a large stream arrives whole`() throws {
+    @Test func `a large stream arrives whole`() async throws {
         final class Blocks: BodyReader {
             private let left = Lock(50 << 20)
             func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
@@ -125,14 +124,13 @@ private final class Source: BodyReader {
                     left -= count
                     return count
                 }
-                buffer.prefix(count).forEach { _ in }
                 return count
             }
             func close() {}
         }
         var router = Router()
         router.on("GET", "/large") { _ in .stream(status: 200, headers: [:], reader: Blocks()) }
-        try withServer(router, { $0.mode = .threadPerConnection }) { server in
+        try await withServer(router, { $0.mode = .threadPerConnection }) { server in
             let wire = try Wire(server.port)
             try wire.request("GET", "/large")
             _ = try wire.head()

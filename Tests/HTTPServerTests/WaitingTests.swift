@@ -36,8 +36,8 @@ private final class Waiting: Sendable {
     }
 
     @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
-    func `an answer comes later from another thread`(mode: ServerConfig.Mode) throws {
-        try withServer(router(), { $0.mode = mode }) { server in
+    func `an answer comes later from another thread`(mode: ServerConfig.Mode) async throws {
+        try await withServer(router(), { $0.mode = mode }) { server in
             let wire = try Wire(server.port)
             for number in 0..<50 {
                 try wire.request("GET", "/wait")
@@ -53,9 +53,9 @@ private final class Waiting: Sendable {
     }
 
     @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
-    func `a late answer that never comes is the owner's timeout`(mode: ServerConfig.Mode) throws {
+    func `a late answer that never comes is the owner's timeout`(mode: ServerConfig.Mode) async throws {
         let abandoned = Flag()
-        try withServer(router(timeout: .milliseconds(50)), { $0.mode = mode }) { server in
+        try await withServer(router(timeout: .milliseconds(50)), { $0.mode = mode }) { server in
             let wire = try Wire(server.port)
             try wire.request("GET", "/wait")
             let responder = try #require(waiting.take().first)
@@ -69,10 +69,10 @@ private final class Waiting: Sendable {
     }
 
     @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
-    func `a client that leaves is noticed at once`(mode: ServerConfig.Mode) throws {
+    func `a client that leaves is noticed at once`(mode: ServerConfig.Mode) async throws {
         let abandoned = Flag()
         let ended = Condition<[Access]>([])
-        try withServer(router(), onAccess: { access in ended.update { $0.append(access) } }, { $0.mode = mode }) {
+        try await withServer(router(), onAccess: { access in ended.update { $0.append(access) } }, { $0.mode = mode }) {
             server in
             do {
                 let wire = try Wire(server.port)
@@ -86,8 +86,8 @@ private final class Waiting: Sendable {
         }
     }
 
-    @Test func `a thousand clients wait at once and are answered`() throws {
-        try withServer(router()) { server in
+    @Test func `a thousand clients wait at once and are answered`() async throws {
+        try await withServer(router()) { server in
             let wires = try (0..<1000).map { _ in try Wire(server.port) }
             for wire in wires { try wire.request("GET", "/wait") }
             let responders = waiting.take(1000)
@@ -98,8 +98,8 @@ private final class Waiting: Sendable {
         }
     }
 
-    @Test func `clients leave and time out in any order`() throws {
-        try withServer(router(timeout: .milliseconds(200)), { $0.laterTimeout = .milliseconds(200) }) { server in
+    @Test func `clients leave and time out in any order`() async throws {
+        try await withServer(router(timeout: .milliseconds(200)), { $0.laterTimeout = .milliseconds(200) }) { server in
             for round in 0..<5 {
                 var wires = try (0..<100).map { _ in try Wire(server.port) }
                 for wire in wires { try wire.request("GET", "/wait") }

@@ -88,6 +88,13 @@ final class Wire {
         }
     }
 
+    /// True when something came, or the connection ended, within that time.
+    func isReadable(within time: Duration) -> Bool {
+        var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, Int32(time.wholeMilliseconds)) > 0
+    }
+
+    /// One line without its end.
     func line() throws -> String {
         while true {
             if let end = buffer.firstIndex(of: 10) {
@@ -161,17 +168,30 @@ extension Response {
     }
 }
 
-/// Runs a server for the length of `body`.
-func withServer<Result>(
+/// Runs a server for the length of `body`, which may block: it has a thread of its own.
+func withServer<Result: Sendable>(
     _ router: Router, log: Logger = .silent, onAccess: (@Sendable (Access) -> Void)? = nil,
-    _ configure: (inout ServerConfig) -> Void = { _ in }, _ body: (Server) throws -> Result
-) throws -> Result {
+    _ configure: (inout ServerConfig) -> Void = { _ in }, _ body: @escaping @Sendable (Server) throws -> Result
+) async throws -> Result {
     var config = ServerConfig()
     configure(&config)
     let server = try Server(config, router, log: log, onAccess: onAccess)
-    try server.start()
-    defer { server.stop() }
-    return try body(server)
+    return try await onThread {
+        try server.start()
+        defer { server.stop() }
+        return try body(server)
+    }
+}
+
+/// Runs what blocks on a thread of its own, because the cooperative pool is everybody's.
+func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Result, any Error>) in
+        do {
+            _ = try NamedThread("test") { continuation.resume(with: Swift.Result { try body() }) }
+        } catch {
+            continuation.resume(throwing: error)
+        }
+    }
 }
 
 /// Lets one thread tell another that something has happened.
