@@ -17,7 +17,7 @@ extension JSONValue: PostgresEncodable, PostgresDecodable {
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         do {
             self = try JSONText.decode(JSONValue.self, bytes: try cell.content())
         } catch let error as PostgresError {

@@ -27,7 +27,7 @@ package struct JSON: Sendable, Hashable, PostgresEncodable, PostgresDecodable {
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         text = try cell.text()
     }
 }

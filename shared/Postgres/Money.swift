@@ -42,7 +42,7 @@ package struct Money: Sendable, Hashable, PostgresEncodable, PostgresDecodable, 
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         guard let value = Money(try cell.text()) else { throw cell.mismatch(Money.self) }
         self = value
     }

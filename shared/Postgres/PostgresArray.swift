@@ -28,7 +28,7 @@ extension Array: PostgresEncodable where Element: PostgresEncodable {
 }
 
 extension Array: PostgresDecodable where Element: PostgresDecodable {
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         var reader = ArrayReader(text: try cell.content())
         var values: [Element] = []
         guard reader.open() else { throw cell.mismatch([Element].self) }

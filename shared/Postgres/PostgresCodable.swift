@@ -33,11 +33,11 @@ package protocol PostgresEncodable: Sendable {
 /// A value that can be read from a column.
 package protocol PostgresDecodable {
     /// Reads the text form. Throws when it does not fit, NULL included.
-    init(cell: borrowing Cell) throws
+    init(cell: Cell) throws
 }
 
-/// One field of a row while it is read; valid only inside `PostgresDecodable.init(cell:)`.
-package struct Cell: ~Copyable {
+/// One field of a row while it is read; valid only inside `PostgresDecodable.init(cell:)`, so never keep it.
+package struct Cell {
     let bytes: UnsafeBufferPointer<UInt8>?
     let result: ResultHandle
     let index: Int32
@@ -74,7 +74,7 @@ extension Optional: PostgresEncodable where Wrapped: PostgresEncodable {
 }
 
 extension Optional: PostgresDecodable where Wrapped: PostgresDecodable {
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         self = cell.isNull ? nil : try Wrapped(cell: cell)
     }
 }
@@ -89,7 +89,7 @@ extension PostgresEncodable where Self: RawRepresentable, RawValue: PostgresEnco
 }
 
 extension PostgresDecodable where Self: RawRepresentable, RawValue: PostgresDecodable {
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         guard let value = Self(rawValue: try RawValue(cell: cell)) else { throw cell.mismatch(Self.self) }
         self = value
     }

@@ -10,7 +10,7 @@ extension String: PostgresEncodable, PostgresDecodable {
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         self = try cell.text()
     }
 }
@@ -23,7 +23,7 @@ extension Bool: PostgresEncodable, PostgresDecodable {
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         switch try cell.content().first {
         case UInt8(ascii: "t"): self = true
         case UInt8(ascii: "f"): self = false
@@ -41,7 +41,7 @@ extension PostgresEncodable where Self: FixedWidthInteger {
 
 extension PostgresDecodable where Self: FixedWidthInteger {
     /// A value that does not fit is an error, never cut.
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         let content = try cell.content()
         var digits = content[...]
         let isNegative = digits.first == UInt8(ascii: "-")
@@ -82,7 +82,7 @@ extension Double: PostgresEncodable, PostgresDecodable {
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         guard let value = Double(try cell.text()) else { throw cell.mismatch(Double.self) }
         self = value
     }
@@ -101,7 +101,7 @@ extension Data: PostgresEncodable, PostgresDecodable {
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         let text = try cell.content()
         guard text.count >= 2, text.count % 2 == 0, text[0] == UInt8(ascii: "\\"), text[1] == UInt8(ascii: "x") else {
             throw cell.mismatch(Data.self)
@@ -133,7 +133,7 @@ extension Decimal: PostgresEncodable, PostgresDecodable {
         return true
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         guard let value = Decimal(string: try cell.text()) else { throw cell.mismatch(Decimal.self) }
         self = value
     }
@@ -146,7 +146,7 @@ extension Date: PostgresEncodable, PostgresDecodable {
         Timestamp(self).encode(into: &text)
     }
 
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         self = try Timestamp(cell: cell).date
     }
 }

@@ -165,7 +165,7 @@ extension Timestamp: PostgresEncodable, PostgresDecodable {
     }
 
     /// Reads `timestamptz`; a column without a zone, `infinity` and years before Christ are errors.
-    package init(cell: borrowing Cell) throws {
+    package init(cell: Cell) throws {
         guard let moment = Self.parse(try cell.content()) else { throw cell.mismatch(Timestamp.self) }
         self.init(microseconds: moment)
     }
