@@ -66,9 +66,11 @@ class Narrator:
         elif isinstance(event, ModelRetry):
             status = "no answer" if event.status is None else f"status {event.status}"
             await self._reporter.emit(
-                "agent_error",
-                error_type="model_retry",
-                message_preview=preview(f"{status}, try {event.attempt}: {event.detail}"),
+                "agent_blocked",
+                kind="model_unavailable",
+                detail=preview(f"{status}, try {event.attempt}: {event.detail}"),
+                remediation_hint="The model is asked again; nothing to do unless it goes on.",
+                retryable=True,
             )
 
     def _told(self, call: ToolCall) -> str:

@@ -18,6 +18,7 @@ TRACE_PREVIEW_CHARS: Final = 4096
 _PREVIEW_SOURCE_CHARS: Final = 65_536
 _SHORTEST_EXACT: Final = 8
 
+# Quantifiers are bounded wherever a hostile text could make a search start over at every character.
 # Each pattern keeps its named groups `before` and `after` and loses what is between them.
 _PATTERNS: Final = tuple(
     re.compile(pattern, flags)
@@ -31,11 +32,14 @@ _PATTERNS: Final = tuple(
         (r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}", 0),
         (r"\bxapp-[0-9]-[A-Za-z0-9-]{8,}", 0),
         (r"\bsk-[A-Za-z0-9_-]{20,}", 0),
-        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}", 0),
-        (r"(?P<before>\bbearer\s+)(?=\S*[0-9])[A-Za-z0-9._~+/=-]{12,}", re.I),
+        (r"\beyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{4,}", 0),
+        (r"(?P<before>\bbearer\s+)(?=\S{0,200}[0-9])[A-Za-z0-9._~+/=-]{12,}", re.I),
         (r"(?P<before>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:basic|token|bearer)\s+)[\w.~+/=-]{4,}", re.I),
-        (r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*:)[^\s/@\"'<>]+(?P<after>@)", re.I),
-        (r"(?P<before>\bhttps?://)[^\s/:@\"'<>]{16,}(?P<after>@)", re.I),
+        (
+            r"(?P<before>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{0,256}:)[^\s/@\"'<>]{1,512}(?P<after>@)",
+            re.I,
+        ),
+        (r"(?P<before>\bhttps?://)[^\s/:@\"'<>]{16,512}(?P<after>@)", re.I),
         (
             r"(?P<before>[?&](?:access_token|auth_token|token|api_key|apikey|key|secret|password|sig|signature)=)"
             r"[^\s&#\"'<>]{4,}",
