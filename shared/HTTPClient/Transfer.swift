@@ -78,7 +78,7 @@ final class Transfer {
         cancellation.attach(multi)
     }
 
-    /// Works on the exchange until `isEnough`, its end, or its failure, which is thrown.
+    /// Works on the exchange until `isEnough`, its end, or its failure, which is thrown unless it is enough already.
     func advance(until isEnough: () -> Bool) throws {
         while !isDone, !isEnough() {
             if cancellation.isCancelled {
@@ -100,7 +100,8 @@ final class Transfer {
             }
             curl_multi_poll(multi, nil, 0, Int32(wait.wholeMilliseconds), nil)
         }
-        if let failure { throw failure }
+        // What came before a failure is still worth having.
+        if let failure, !isEnough() { throw failure }
     }
 
     /// Bytes received and not yet taken.
@@ -150,6 +151,7 @@ final class Transfer {
         while let message = curl_multi_info_read(multi, &left) {
             guard message.pointee.msg == CURLMSG_DONE else { continue }
             let result = message.pointee.data.result
+            isDone = true
             if isTooLarge {
                 let reason = "the response is over \(limit) bytes"
                 fail(.init(.tooLarge, reason, origin: origin, mayHaveReachedServer: true))
@@ -157,9 +159,9 @@ final class Transfer {
                 let systemError = bg_curl_get_long(easy, CURLINFO_OS_ERRNO)
                 let reached = mayHaveReachedServer
                 fail(.init(result, systemError: systemError, origin: origin, mayHaveReachedServer: reached))
+            } else {
+                isHeadComplete = true
             }
-            isHeadComplete = true
-            isDone = true
         }
     }
 

@@ -37,14 +37,18 @@ final class Engine: Sendable {
         if isLast { running.broadcast() }
     }
 
-    /// Connections are to end with their answers.
+    /// True once connections end with their answers.
     var isDraining: Bool {
         draining.withLock { $0 }
     }
 
+    /// From now on connections end with their answers.
+    func beginDraining() {
+        draining.withLock { $0 = true }
+    }
+
     /// Answers what waits, closes what is idle, and blocks until no request runs. Returns how many still do.
     func drain() -> Int {
-        draining.withLock { $0 = true }
         watch.drain()
         if isIdle(within: config.drainTimeout) { return 0 }
         watch.cutAll()

@@ -97,6 +97,7 @@ package final class Server: Service {
             return nil
         }
         guard let running else { return listener.close() }
+        engine.beginDraining()
         // The library gives the socket back; its owner here closes it.
         _ = MHD_quiesce_daemon(running.daemon)
         listener.close()
