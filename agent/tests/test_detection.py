@@ -9,9 +9,8 @@ import pytest
 from bgagent_agent.detection import detect, plan
 from bgagent_agent.payload import Commands
 
-PROGRAMS = (
-    "make", "npm", "pnpm", "yarn", "cargo", "swift", "go", "mvn", "gradle", "pytest", "python3", "mix", "dotnet",
-)  # fmt: skip
+PROGRAMS = ["make", "npm", "pnpm", "yarn", "cargo", "swift", "go", "mvn", "gradle", "pytest", "python3"]
+PROGRAMS += ["mix", "dotnet"]
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from pathlib import Path
 
 MARK_VARIABLE = "BGAGENT_SANDBOX"
 _TAIL_BYTES = 65_536
-_PIPE_GRACE_S = 2.0
+_PIPE_GRACE_S = 0.5
+_EXIT_GRACE_S = 2.0
 _KILL_ROUNDS = 50
 
 
@@ -128,7 +129,7 @@ async def run(
         timed_out = not done
     finally:
         _kill_group(process.pid)
-        await asyncio.wait({exited}, timeout=_PIPE_GRACE_S)
+        await asyncio.wait({exited}, timeout=_EXIT_GRACE_S)
         await asyncio.gather(out.settle(), err.settle())
         out.stop()
         err.stop()
