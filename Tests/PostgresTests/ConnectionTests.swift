@@ -58,7 +58,9 @@ struct ConnectionTests {
         // Another type of value is another statement to the server.
         #expect(try connection.query("SELECT \(true)").only().get(0) == true)
         #expect(connection.preparedCount == 2)
-        for number in 0..<(StatementCache.capacity * 2) { try connection.query("SELECT \(unescaped: "\(number)")") }
+        for number in 0..<(StatementCache.capacity * 2) {
+            try connection.transaction { try $0.query("SELECT \(unescaped: "\(number)")") }
+        }
         #expect(connection.preparedCount <= StatementCache.capacity)
         let onServer: Int = try connection.query("SELECT count(*) FROM pg_prepared_statements").only().get(0)
         #expect(onServer <= StatementCache.capacity + 1)

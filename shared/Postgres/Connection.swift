@@ -73,6 +73,10 @@ package final class Connection {
         guard !script.utf8.contains(0) else { throw Self.zeroByte }
         try check([])
         if !pending.isEmpty { _ = try fly(takePending()) }
+        try run(script: script)
+    }
+
+    private func run(script: String) throws {
         try handle.sendScript(script)
         var failure: PostgresError?
         while let result = try handle.nextResult() {
@@ -193,7 +197,7 @@ package final class Connection {
         guard !names.isEmpty else { return }
         // Names the server has already forgotten are no reason to fail the caller's statement.
         do {
-            try execute(script: names.map { "DEALLOCATE \($0);" }.joined())
+            try run(script: names.map { "DEALLOCATE \($0);" }.joined())
         } catch let error as PostgresError where !error.isConnectionLost {}
     }
 
@@ -269,26 +273,5 @@ package final class Connection {
     private func unsupportedCopy() -> PostgresError {
         _ = handle.lost()
         return PostgresError(.misuse, "COPY is not supported; use unnest")
-    }
-}
-
-/// What a transaction sees and may do.
-package enum TransactionMode: Sendable {
-    /// Each statement sees what was committed before it began.
-    case readCommitted
-    /// All statements see one snapshot; a write on a row changed since fails with 40001.
-    case repeatableRead
-    /// As if transactions ran one after the other; may fail with 40001 at any statement and at COMMIT.
-    case serializable
-    /// One snapshot, no writes.
-    case readOnly
-
-    var begin: Query {
-        switch self {
-        case .readCommitted: "BEGIN"
-        case .repeatableRead: "BEGIN ISOLATION LEVEL REPEATABLE READ"
-        case .serializable: "BEGIN ISOLATION LEVEL SERIALIZABLE"
-        case .readOnly: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        }
     }
 }
