@@ -54,9 +54,9 @@ def git(directory: Path, *args: str) -> str:
     return done.stdout.removesuffix("\n")
 
 
-def make_remote(root: Path, files: dict[str, str]) -> Path:
-    """A bare repository `acme/pricing` with one commit on main."""
-    bare = root / "acme" / "pricing.git"
+def make_remote(root: Path, files: dict[str, str], repo: str = "acme/pricing") -> Path:
+    """A bare repository with one commit on main."""
+    bare = root / f"{repo}.git"
     bare.mkdir(parents=True)
     git(bare, "init", "-q", "--bare", "-b", "main")
     git(bare, "config", "http.receivepack", "true")
@@ -65,7 +65,7 @@ def make_remote(root: Path, files: dict[str, str]) -> Path:
     git(work, "init", "-q", "-b", "main")
     for name, content in files.items():
         (work / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / name).write_text(content)
+        (work / name).write_bytes(content.encode())
     git(work, "add", "-A")
     git(work, "commit", "-q", "-m", "Initial state")
     git(work, "push", "-q", str(bare), "main")

@@ -19,7 +19,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
 
 from messages_api import stream_step
 
@@ -38,6 +40,7 @@ class FakeGateway:
         self.starting_polls = 1
         self.stale = False
         self.model_status: int | None = None
+        self.model_url: str | None = None
         self.model: Callable[[dict[str, Any]], Step] = lambda body: {"text": "done"}
         self.model_requests: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -106,6 +109,7 @@ class _Answer(Exception):
 def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def log_message(self, *args: Any) -> None:
             return
@@ -161,7 +165,28 @@ def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
                 error = {"type": "error", "error": {"type": "api_error", "message": "run budget spent"}}
                 self._json(gateway.model_status, error)
                 return
+            if gateway.model_url:
+                self._forward(gateway.model_url, raw)
+                return
             stream_step(self, body, gateway.model(body))
+
+        def _forward(self, url: str, raw: bytes) -> None:
+            path = self.path.removeprefix("/model")
+            headers = {"x-api-key": MODEL, "Content-Type": "application/json"}
+            headers["anthropic-version"] = self.headers.get("anthropic-version", "2023-06-01")
+            if beta := self.headers.get("anthropic-beta"):
+                headers["anthropic-beta"] = beta
+            try:
+                answer = urlopen(Request(url + path, raw, headers))
+            except HTTPError as error:
+                answer = error
+            with answer:
+                data = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
 
         def _session(self, path: str, query: dict[str, list[str]], raw: bytes) -> None:
             if self.headers.get("Authorization") != f"Bearer {HARNESS}":

@@ -2,66 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from conftest import BRANCH, GREEN, WIP, World
 from fake_gateway import GIT, HARNESS, MODEL
 from messages_api import assistant_turns, tool_results
+from program import ended, harness, leftovers
 from waiting import appears
 
-SOURCE = Path(__file__).parent.parent / "src"
 FIX = {"name": "Bash", "input": {"command": "sed -i 's/a - b/a + b/' pricing.py"}}
-
-
-@asynccontextmanager
-async def harness(world: World, **extra: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The program as the compute adapter starts it."""
-    home, workspace = world.root / "home", world.root / "workspace"
-    home.mkdir()
-    workspace.mkdir()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "LANG": "C.UTF-8",
-        "TMPDIR": str(world.root),
-        "HOME": str(home),
-        "PYTHONPATH": str(SOURCE),
-        "BGAGENT_AGENT_GATEWAY_URL": world.gateway.url,
-        "BGAGENT_SESSION": "bgagent-01JTASK-1",
-        "BGAGENT_TASK_ID": "01JTASK",
-        "BGAGENT_ATTEMPT": "1",
-        "BGAGENT_HARNESS_TOKEN": HARNESS,
-        "BGAGENT_GIT_TOKEN": GIT,
-        "BGAGENT_MODEL_TOKEN": MODEL,
-        "BGAGENT_WORKSPACE": str(workspace),
-        "TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        **extra,
-    }
-    log = (world.root / "harness.log").open("wb")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bgagent_agent", env=environment, stdout=log, stderr=log
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        log.close()
-
-
-async def ended(process: asyncio.subprocess.Process, world: World) -> int:
-    try:
-        async with asyncio.timeout(60):
-            return await process.wait()
-    except TimeoutError:
-        raise AssertionError((world.root / "harness.log").read_text()) from None
 
 
 async def test_the_real_cli_fixes_the_test_and_the_work_is_pushed(world: World) -> None:
@@ -262,16 +212,3 @@ async def test_a_missing_variable_is_named_and_nothing_runs(world: World) -> Non
     assert "BGAGENT_GIT_TOKEN is not set" in log
     assert "BGAGENT_ATTEMPT must be a positive number" in log
     assert world.gateway.requests == []
-
-
-def leftovers(world: World) -> list[str]:
-    """Processes that still work in this world's directories."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if str(world.root) in os.readlink(entry / "cwd"):
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:
-                continue
-    return found
