@@ -9,13 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import claude_agent_sdk as sdk
 import pytest
 
 from rehearsal.model import Model
 from rehearsal.server import running
 from rehearsal.tests.support import SAMPLES, Client, git
-
-sdk = pytest.importorskip("claude_agent_sdk")
 
 ISSUE = """Fix issue #7.
 
