@@ -13,9 +13,11 @@ from support import Instance, eventually
 def servers() -> Iterator[Instance]:
     """Servers of this file alone, started once: the tests below run in order, and the last one stops them."""
     instance = Instance("servers")
-    instance.run("servers", "start")
-    yield instance
-    instance.close()
+    try:
+        instance.run("servers", "start")
+        yield instance
+    finally:
+        instance.close()
 
 
 def psql(servers: Instance, statement: str) -> str:

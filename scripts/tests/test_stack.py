@@ -28,9 +28,11 @@ def stack(tmp_path: Path) -> Iterator[Instance]:
         BGAGENT_POSTGRES_URL="postgres://nowhere/none",
         BGAGENT_AMQP_URL="amqp://nowhere/",
     )
-    instance.run("stack", "up")
-    yield instance
-    instance.close()
+    try:
+        instance.run("stack", "up")
+        yield instance
+    finally:
+        instance.close()
 
 
 def pid(stack: Instance, service: str) -> int:
