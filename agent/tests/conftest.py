@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +144,7 @@ class World:
         control = GatewayControl(self.gateway.url, HARNESS, self.gateway.attempt, log, patience_s=20)
         remote = Remote(f"{self.gateway.url}/git/acme/pricing.git", "bgagent", GIT)
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.root / "home"), "LANG": "C.UTF-8"}
-        tools = Workspace(workspace, private, remote, environment)
+        tools = Workspace(workspace, private, remote, environment, uuid.uuid4().hex)
         self.runner = ScriptedRunner(*queries)
         runner = self.runner
         seams = Seams(control, tools, lambda: runner, redactor, log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ async def harness(world: World, **extra: str) -> AsyncIterator[asyncio.subproces
         "HOME": str(home),
         "PYTHONPATH": str(SOURCE),
         "BGAGENT_AGENT_GATEWAY_URL": world.gateway.url,
-        "BGAGENT_SESSION": "bgagent-01JTASK-1",
+        "BGAGENT_SESSION": f"bgagent-{uuid.uuid4().hex}-1",
         "BGAGENT_TASK_ID": "01JTASK",
         "BGAGENT_ATTEMPT": "1",
         "BGAGENT_HARNESS_TOKEN": HARNESS,

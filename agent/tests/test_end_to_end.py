@@ -133,6 +133,23 @@ async def test_the_turn_limit_holds_over_all_queries(world: World) -> None:
     assert world.pushed("log.txt") == "x\nx\n"
 
 
+async def test_turns_of_a_second_query_count_on_from_the_first(world: World) -> None:
+    world.gateway.payload["limits"]["max_turns"] = 3
+
+    def model(body: dict[str, Any]) -> dict[str, Any]:
+        if assistant_turns(body) == 1:
+            return {"text": "Done, I think."}
+        return {"tools": [{"name": "Bash", "input": {"command": "echo x >> log.txt"}}]}
+
+    world.gateway.model = model
+    async with harness(world) as process:
+        assert await ended(process, world) == 0
+    assert world.result["outcome"] == "max_turns"
+    assert world.result["turns"] == 3
+    assert world.result["verification"]["attempts"] == 1
+    assert len(world.gateway.model_requests) == 3
+
+
 async def test_a_model_that_keeps_failing_is_a_structured_error(world: World) -> None:
     world.gateway.model = lambda body: {"status": 529}
     async with harness(world, BGAGENT_MODEL_RETRIES="1") as process:
@@ -140,6 +157,9 @@ async def test_a_model_that_keeps_failing_is_a_structured_error(world: World) ->
     assert world.result["outcome"] == "failed"
     assert world.result["error"]["code"] == "MODEL_UNAVAILABLE"
     assert world.result["error"]["category"] == "network"
+    blocked = [e["metadata"] for e in world.gateway.events if e["event_type"] == "agent_blocked"]
+    assert [event["kind"] for event in blocked] == ["model_unavailable"]
+    assert "529" in blocked[0]["detail"]
     assert world.result["turns"] == 0
 
 

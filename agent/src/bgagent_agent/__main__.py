@@ -65,7 +65,9 @@ async def _attempt(
 ) -> int:
     session = await control.session()
     remote = Remote(f"{settings.gateway_url}/git/{session.repo}.git", "bgagent", settings.git_token)
-    workspace = Workspace(settings.workspace, settings.private, remote, settings.environment)
+    workspace = Workspace(
+        settings.workspace, settings.private, remote, settings.environment, settings.session
+    )
     access = ModelAccess(f"{settings.gateway_url}/model", settings.model_token, settings.model_retries)
 
     def runner() -> Runner:

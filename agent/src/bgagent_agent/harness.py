@@ -153,6 +153,9 @@ class Attempt:
         done = await self._stop.guard(self._query(brief))
         while True:
             if done.reason != "completed":
+                # Whoever stops a task may have hit the agent's process as well.
+                if self._stop.reason is not None:
+                    raise Stopped(self._stop.reason)
                 return outcomes.of_ending(done)
             await self._reporter.milestone("agent_execution_complete", done.text)
             if await self._finishing.commit(self._summary) is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -23,10 +22,15 @@ _OUTPUT_TAIL_CHARS = 8_000
 
 
 class Workspace:
-    """The clone, its branch and the commands that run in it."""
+    """The clone, its branch and the commands that run in it.
 
-    def __init__(self, root: Path, private: Path, remote: Remote, environment: Mapping[str, str]) -> None:
-        self.mark = secrets.token_hex(8)
+    `mark` is unique to the attempt: whoever started the harness can find all of its processes by it, too.
+    """
+
+    def __init__(
+        self, root: Path, private: Path, remote: Remote, environment: Mapping[str, str], mark: str
+    ) -> None:
+        self.mark = mark
         name = remote.url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git") or "repository"
         self._root = root
         self._private = private
