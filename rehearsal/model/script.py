@@ -1,7 +1,8 @@
 """Scripts: what the model says at each step, and what it must have seen before it says so.
 
 A script is chosen by a line `Repository: owner/name` in what the user wrote (and by `when`, a regular
-expression on the same text; `Script: name` on a line of its own picks one by name). The step is the number of
+expression on the same text). `Script: name` on a line of its own picks one by name, and is the only way to
+one that is `by_name`. After the last step the model has nothing to say, or says it again (`repeat`). The step is the number of
 answers already in the conversation, so nothing is kept between requests and any number of conversations can
 run side by side. Captures are taken again from the conversation at every request.
 
@@ -127,12 +128,16 @@ class Script:
     repository: str
     steps: list[JsonObject]
     when: str | None = None
+    by_name: bool = False
+    repeat: bool = False
 
     @classmethod
     def parse(cls, value: JsonObject, name: str) -> Script:
         """Reads a script; raises BadScript where it could not be played."""
         try:
-            script = cls(value.get("name", name), value["repository"], value["steps"], value.get("when"))
+            script = cls(**{"name": name, **value})
+            if not script.steps:
+                raise BadScript("a script has at least one step")
             re.compile(script.when or "")
             for step in script.steps:
                 for one in step.get("any", [step]):
@@ -161,9 +166,9 @@ class Script:
         variables = {"nonce": conversation.key[:12]}
         for index, received in enumerate(conversation.turns):
             newest = index == len(conversation.turns) - 1
-            if index >= len(self.steps):
+            if index >= len(self.steps) and not self.repeat:
                 return len(conversation.turns) - 1, AFTER_THE_END
-            step = self.steps[index]
+            step = self.steps[min(index, len(self.steps) - 1)]
             alternatives = step.get("any", [step])
             problems = [self._problem(one, received, variables) for one in alternatives]
             if all(problems):

@@ -135,6 +135,7 @@ class Model(Simulator):
             script
             for script in scripts
             if repository
+            and not script.by_name
             and script.repository.lower() == repository[1].lower()
             and (script.when is None or re.search(script.when, conversation.opening))
         ]

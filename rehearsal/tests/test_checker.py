@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import psycopg
 import pytest
 
 from rehearsal.checker import Checker, Outside
+from rehearsal.github import GitHub
 from rehearsal.github.gitdir import git
 from rehearsal.ledger import Ledger
-from rehearsal.seed import order
+from rehearsal.seed import order, seed_into
 from rehearsal.server import running
 from rehearsal.slack import Slack
 from rehearsal.smtp import Mail
@@ -56,48 +58,70 @@ UPDATE tasks SET status = 'COMPLETED', outcome = 'pull_request', pr_number = 1;
 """
 
 
-@pytest.fixture
-def database() -> Iterator[str]:
-    """A database of its own with the product's schema."""
+@pytest.fixture(scope="module")
+def good_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A database to copy, with the schema and a good run, and the simulators' directories after it."""
+    folder = tmp_path_factory.mktemp("run")
+    head = leave_good_run(folder)
+    with scratch() as (name, url):
+        with psycopg.connect(url) as connection:
+            for path in sorted(MIGRATIONS.glob("*.sql")):
+                connection.execute(path.read_bytes())
+            connection.execute(GOOD.encode())
+            connection.execute("UPDATE tasks SET head_sha = %s", (head,))
+        yield name, folder
+
+
+@contextmanager
+def scratch(template: str = "template1") -> Iterator[tuple[str, str]]:
+    """A database of our own: its name and its address."""
     server = os.environ["BGAGENT_TEST_POSTGRES_URL"]
     name = f"checker_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        url = server.rpartition("/")[0] + "/" + name
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         try:
-            with psycopg.connect(url) as connection:
-                for path in sorted(MIGRATIONS.glob("*.sql")):
-                    connection.execute(path.read_bytes())
-                connection.execute(GOOD.encode())
-            yield url
+            yield name, server.rpartition("/")[0] + "/" + name
         finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
-def data(github: Client, database: str, tmp_path: Path) -> Path:
-    """The simulators' directories after a good run."""
-    work = tmp_path / "work"
-    url = github.url.replace("//", "//any:gh-token@") + "/git/acme/pricing.git"
-    git(tmp_path, "clone", "-q", url, str(work))
-    git(work, "checkout", "-q", "-b", BRANCH)
-    git(work, "commit", "-q", "--allow-empty", "-m", f"Fix\n\nTask-Id: {TASK}")
-    git(work, "push", "-q", "origin", BRANCH)
-    pull = {"title": "Fix", "head": BRANCH, "base": "main"}
-    assert github("POST", "/repos/acme/pricing/pulls", pull).status == 201
-    github("POST", "/repos/acme/pricing/issues/1/comments", {"body": f"<!-- bgagent:task-id={TASK} -->"})
-    with running(Slack(tmp_path / "slack")) as server:
+def database(good_run: tuple[str, Path]) -> Iterator[str]:
+    """A copy to spoil."""
+    with scratch(good_run[0]) as (_, url):
+        yield url
+
+
+@pytest.fixture
+def data(good_run: tuple[str, Path]) -> Path:
+    """The simulators' directories, only to be read."""
+    return good_run[1]
+
+
+def leave_good_run(folder: Path) -> str:
+    """Does by hand what a good run does outside; returns the commit it pushed."""
+    simulator = GitHub(folder / "github", "gh-token")
+    seed_into(simulator, "acme/pricing")
+    with running(simulator) as server:
+        github = Client(server.url, Authorization="Bearer gh-token")
+        work = folder / "work"
+        url = github.url.replace("//", "//any:gh-token@") + "/git/acme/pricing.git"
+        git(folder, "clone", "-q", url, str(work))
+        git(work, "checkout", "-q", "-b", BRANCH)
+        git(work, "commit", "-q", "--allow-empty", "-m", f"Fix\n\nTask-Id: {TASK}")
+        git(work, "push", "-q", "origin", BRANCH)
+        pull = {"title": "Fix", "head": BRANCH, "base": "main"}
+        assert github("POST", "/repos/acme/pricing/pulls", pull).status == 201
+        github("POST", "/repos/acme/pricing/issues/1/comments", {"body": f"<!-- bgagent:task-id={TASK} -->"})
+    with running(Slack(folder / "slack")) as server:
         slack = Client(server.url, Authorization="Bearer any")
         root = slack("POST", "/chat.postMessage", {"channel": "C0BGAGENT", "text": TASK}).json["ts"]
         reply = {"channel": "C0BGAGENT", "text": f"{TASK} done", "thread_ts": root}
         assert slack("POST", "/chat.postMessage", reply).json["ok"]
-    mail = Mail(tmp_path / "smtp")
+    mail = Mail(folder / "smtp")
     mail.keep("a@b", ["c@d"], MAIL)
     mail.close()
-    with psycopg.connect(database) as connection:
-        head = git(work, "rev-parse", "HEAD")
-        connection.execute("UPDATE tasks SET head_sha = %s", (head,))
-    return tmp_path
+    return git(work, "rev-parse", "HEAD")
 
 
 def outside(data: Path) -> Outside:

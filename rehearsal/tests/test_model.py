@@ -200,6 +200,13 @@ def test_a_script_is_chosen_by_name_or_by_what_was_asked(model: Client) -> None:
     assert first("Repository: acme/none") == "Nothing is scripted for this conversation."
 
 
+def test_the_last_step_is_repeated_where_the_script_says_so(model: Client) -> None:
+    answers = play(model, ["1", "2", "3"], "Repository: acme/pricing\nScript: endless")
+    assert [answer.json["stop_reason"] for answer in answers] == ["tool_use"] * 4
+    calls = [block["id"] for answer in answers for block in answer.json["content"] if "id" in block]
+    assert len(set(calls)) == 4
+
+
 def test_a_tool_that_was_not_offered_is_not_called(model: Client) -> None:
     answer = ask(model, [{"role": "user", "content": "Repository: acme/pricing"}], tools=[READ])
     assert (answer.status, "tools not offered: Bash" in answer.json["error"]["message"]) == (400, True)
