@@ -34,7 +34,7 @@ import Testing
                 try wire.send("X: 1\r\n")
                 drips += 1
             }
-            #expect((2..<500).contains(drips))
+            #expect(drips < 500)
             #expect(try wire.isClosed())
         }
     }
@@ -71,7 +71,6 @@ import Testing
         }
         let limits: (inout ServerConfig) -> Void = {
             $0.mode = mode
-            $0.headTimeout = .milliseconds(50)
             $0.bodyTimeout = .milliseconds(50)
             $0.idleTimeout = .milliseconds(50)
         }

@@ -57,6 +57,19 @@ final class ListenSocket: Sendable {
     }
 }
 
+/// Lets the process open that many descriptors more than a few, as far as the system allows: the usual soft limit of 1024
+/// would end long before the connection limit does.
+func allowDescriptors(_ count: Int) {
+    var limit = rlimit()
+    let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    guard getrlimit(resource, &limit) == 0 else { return }
+    let wanted = min(rlim_t(count + 1024), limit.rlim_max)
+    if limit.rlim_cur < wanted {
+        limit.rlim_cur = wanted
+        setrlimit(resource, &limit)
+    }
+}
+
 /// The address in words, without its port; IPv4 inside IPv6 is written as IPv4.
 func addressText(_ address: UnsafePointer<sockaddr>) -> String {
     var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))

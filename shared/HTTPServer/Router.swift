@@ -68,10 +68,11 @@ package struct Router: Sendable {
     /// Finds the route and writes the parameters into the request.
     func match(_ request: inout Request) -> Match {
         if request.hasBrokenEscape { return .failure(.brokenEscape) }
-        guard request.rawPath.hasPrefix("/") else { return .failure(.notFound) }
+        let path = request.rawPath.utf8
+        guard path.first == UInt8(ascii: "/") else { return .failure(.notFound) }
         var segments: [String] = []
-        for segment in request.rawPath.dropFirst().split(separator: "/", omittingEmptySubsequences: false) {
-            segments.append(Percent.decode(segment) ?? String(segment))
+        for segment in path.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
+            segments.append(Percent.decode(Substring(segment)) ?? "")
         }
         var search = Search(method: request.method)
         guard let (route, values) = search.find(root, segments[...], []) else {

@@ -33,6 +33,7 @@ package final class Server: Service {
         onAccess: (@Sendable (Access) -> Void)? = nil
     ) throws {
         self.name = name
+        allowDescriptors(config.connectionLimit)
         engine = try Engine(config: config, router: router, log: log, onAccess: onAccess)
         listener = try ListenSocket(host: config.host, port: config.port)
     }
@@ -75,7 +76,7 @@ package final class Server: Service {
             let perConnection = config.mode == .threadPerConnection
             let daemon = bg_mhd_start(
                 perConnection ? 1 : 0, socket, perConnection ? 0 : UInt32(clamping: config.threads),
-                UInt32(clamping: config.connectionLimit), config.memory, perConnection ? 1 << 20 : 0,
+                UInt32(clamping: config.connectionLimit), config.memory, perConnection ? 4 << 20 : 0,
                 Unmanaged.passUnretained(engine).toOpaque(), requestAdvanced, targetReceived, requestCompleted,
                 connectionChanged, keepEscapes)
             guard let daemon else {

@@ -22,25 +22,24 @@ package struct Request: Sendable {
     /// The owner's name for this request (`Router.prepare` may set it); empty until then.
     package var id: String = ""
 
+    /// True when an escape in path or query is broken, so that `path` or `query` is not what was meant.
+    package let hasBrokenEscape: Bool
+
     /// A request for `target` (path and query). A broken escape in it is kept as it is.
     package init(
         method: String, target: String, headers: Headers = [], body: Body = .empty, remoteAddress: String = ""
     ) {
-        let sides = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        let rawPath = sides.first.map(String.init) ?? ""
+        let mark = target.utf8.firstIndex(of: UInt8(ascii: "?")) ?? target.endIndex
+        rawPath = String(target[..<mark])
+        rawQuery = mark < target.endIndex ? String(target[target.utf8.index(after: mark)...]) : ""
+        let (path, query) = (Percent.decode(rawPath), Percent.decodeQuery(rawQuery))
         self.method = method
-        self.rawPath = rawPath
-        rawQuery = sides.count > 1 ? String(sides[1]) : ""
-        path = Percent.decode(rawPath) ?? rawPath
-        query = Percent.decodeQuery(rawQuery) ?? []
+        self.path = path ?? rawPath
+        self.query = query ?? []
+        hasBrokenEscape = path == nil || query == nil
         self.headers = headers
         self.body = body
         self.remoteAddress = remoteAddress
-    }
-
-    /// True when an escape in path or query is broken, so that `path` or `query` is not what was meant.
-    package var hasBrokenEscape: Bool {
-        Percent.decode(rawPath) == nil || Percent.decodeQuery(rawQuery) == nil
     }
 
     /// The first value of that name in the query.
