@@ -66,10 +66,10 @@ let services: [(folder: String, module: String, product: String, dependencies: [
         foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
     ),
     ("fanout", "Fanout", "fanout", foundation + ["Notifications"]),
-    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["CLinux", "Crypto"]),
+    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["Crypto"]),
     (
         "agent-gateway", "AgentGateway", "agent-gateway",
-        foundation + ["CLinux", "HTTPClient", "Forge", "Crypto", "Patterns"]
+        foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
     ),
     ("reconciler", "Reconciler", "reconciler", foundation),
 ]

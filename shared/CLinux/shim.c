@@ -68,7 +68,7 @@ static int add_stream(posix_spawn_file_actions_t *actions, int fd, int target) {
     return posix_spawn_file_actions_adddup2(actions, fd, target); // also clears close-on-exec when fd == target
 }
 
-int linux_spawn(const struct linux_spawn *spec, int *pid) {
+int linux_start(const struct linux_spawn *spec, int *pid) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     int error = posix_spawn_file_actions_init(&actions);

@@ -6,6 +6,12 @@ package struct Checkpoint: Sendable, Hashable {
     package let attempt: Int
     package let turn: Int
     package let commit: String
+
+    package init(attempt: Int, turn: Int, commit: String) {
+        self.attempt = attempt
+        self.turn = turn
+        self.commit = commit
+    }
 }
 
 /// Saved work of a task, newest last.

@@ -159,6 +159,19 @@ package enum SessionStore {
         }
     }
 
+    /// Voids a session whose sandbox is gone and tells the orchestrator. False when it was over already.
+    package static func lose(_ id: TaskID, attempt: Int, reason: String, in tx: Connection) throws -> Bool {
+        let voided = try tx.query(
+            """
+            UPDATE sessions SET state = 'void', harness_token_hash = NULL, git_token_hash = NULL,
+                model_token_hash = NULL
+            WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND state IN ('claimed', 'running')
+            """)
+        guard voided.affected == 1 else { return false }
+        try TaskLog.send(.sessionLost, to: id, attempt: attempt, ["reason": .string(reason)], in: tx)
+        return true
+    }
+
     package static func payload(_ id: TaskID, attempt: Int, in connection: Connection) throws -> JSONValue? {
         try connection.query(
             "SELECT payload::text FROM sessions WHERE task_id = \(id.rawValue) AND attempt = \(attempt)"

@@ -13,7 +13,8 @@ from .errors import ConfigurationError
 # What a command of the repository may inherit. Tokens are absent on purpose: pushing is the harness's work
 # and
 # the model token is handed to the agent's CLI alone.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+# The session's name is no secret: by it the compute node finds whatever an attempt has started.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "BGAGENT_SESSION")
 _PR_SET_DUMPABLE = 4
 
 

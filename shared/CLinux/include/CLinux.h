@@ -29,7 +29,7 @@ struct linux_spawn {
     int new_session;                                          // 1 = setsid: the child leads a process group of its own
 };
 // Starts it with default signal dispositions and an empty signal mask. 0, or the errno of what failed.
-int linux_spawn(const struct linux_spawn *_Nonnull spec, int *_Nonnull pid);
+int linux_start(const struct linux_spawn *_Nonnull spec, int *_Nonnull pid);
 
 // Makes orphaned descendants children of this process, so that it can reap them. 0 or -1 and errno.
 int linux_become_subreaper(void);

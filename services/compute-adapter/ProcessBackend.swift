@@ -1,0 +1,128 @@
+import FoundationEssentials
+import Glibc
+import Lifecycle
+import Threads
+
+/// Agents as plain processes on this machine: for development, the demo and tests.
+///
+/// It does not separate: an agent can read what its user can read. What belongs to a session is found by the variable
+/// BGAGENT_SESSION in the environments of /proc, so nothing is lost when this process dies, and nothing escapes by
+/// leaving its process group.
+final class ProcessBackend: ComputeBackend {
+    let name = "process"
+    private let directory: String
+    private let command: [String]
+    private let children = Lock([String: ChildProcess]())
+
+    /// - Parameters:
+    ///   - directory: holds one directory per session: workspace, home, tmp, log.
+    ///   - command: the agent's program and arguments.
+    init(directory: String, command: [String]) {
+        self.directory = directory
+        self.command = command
+    }
+
+    func start(_ spec: SandboxSpec) throws {
+        let root = path(spec.name)
+        for part in ["workspace", "home", "tmp"] {
+            try FileManager.default.createDirectory(
+                atPath: "\(root)/\(part)", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        }
+        let log = open("\(root)/log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard log >= 0 else { throw SandboxError(reason: "the log of \(spec.name) cannot be opened: errno \(errno)") }
+        defer { close(log) }
+        guard let program = command.first else { throw SandboxError(reason: "no agent command is configured") }
+        var child = ChildProcess.Spec(
+            program, Array(command.dropFirst()),
+            environment: spec.environment.merging([
+                "HOME": "\(root)/home", "TMPDIR": "\(root)/tmp", "BGAGENT_WORKSPACE": "\(root)/workspace",
+            ]) { _, own in own })
+        child.directory = "\(root)/workspace"
+        child.output = log
+        child.error = log
+        let started = try ChildProcess.start(child)
+        children.withLock { $0[spec.name] = started }
+    }
+
+    func running() throws -> Set<String> {
+        reap()
+        return Set(try sessions().keys)
+    }
+
+    func stop(_ name: String) throws {
+        // The leader alone: it saves the work and ends its tools in its own order.
+        guard let pids = try sessions()[name] else { return }
+        let leaders = pids.filter { getsid($0) == $0 }
+        for pid in leaders.isEmpty ? pids : [leaders.min() ?? pids[0]] { Glibc.kill(pid, SIGTERM) }
+    }
+
+    func kill(_ name: String) throws {
+        // Again until nothing is left: a process may fork between the look and the signal.
+        for _ in 0..<10 {
+            guard let pids = try sessions()[name], !pids.isEmpty else { break }
+            for pid in pids { Glibc.kill(pid, SIGKILL) }
+            reap()
+        }
+    }
+
+    func remove(_ name: String) throws {
+        for part in ["workspace", "home", "tmp"] {
+            let full = "\(path(name))/\(part)"
+            if FileManager.default.fileExists(atPath: full) { try FileManager.default.removeItem(atPath: full) }
+        }
+    }
+
+    func logTail(_ name: String, bytes: Int) -> String {
+        let file = open("\(path(name))/log", O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return "" }
+        defer { close(file) }
+        let end = lseek(file, 0, SEEK_END)
+        lseek(file, max(0, end - bytes), SEEK_SET)
+        var buffer = [UInt8](repeating: 0, count: bytes)
+        let count = read(file, &buffer, bytes)
+        return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : ""
+    }
+
+    private func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+    /// Collects the ends of our own children; those of a former life are collected by init.
+    private func reap() {
+        children.withLock { children in
+            children = children.filter { $0.value.ended() == nil }
+        }
+    }
+
+    /// Live processes by the session that their environment names.
+    private func sessions() throws -> [String: [Int32]] {
+        let marker = Array("BGAGENT_SESSION=".utf8)
+        var found: [String: [Int32]] = [:]
+        for entry in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
+            guard let pid = Int32(entry), pid != getpid(), !isZombie(pid),
+                let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ")
+            else { continue }
+            for variable in environment.split(separator: 0) where variable.starts(with: marker) {
+                let session = String(decoding: variable.dropFirst(marker.count), as: UTF8.self)
+                if isOurs(session) { found[session, default: []].append(pid) }
+            }
+        }
+        return found
+    }
+
+    /// True for sessions of this node: another installation on the machine keeps its own directory.
+    private func isOurs(_ session: String) -> Bool {
+        session.hasPrefix("bgagent-") && FileManager.default.fileExists(atPath: path(session))
+    }
+
+    private func isZombie(_ pid: Int32) -> Bool {
+        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return true }
+        let text = String(decoding: stat, as: UTF8.self)
+        guard let end = text.lastIndex(of: ")") else { return true }
+        return text[end...].dropFirst(2).first == "Z"
+    }
+}
+
+/// A sandbox could not be started.
+struct SandboxError: Error, CustomStringConvertible {
+    let reason: String
+    var description: String { reason }
+}
