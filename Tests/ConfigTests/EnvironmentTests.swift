@@ -16,7 +16,7 @@ import Testing
         #expect(environment.string("S", "s") == "text")
         #expect(environment.int("I", default: 1, in: 1...20, "i") == 12)
         #expect(environment.double("D", default: 1, in: 0...1, "d") == 0.5)
-        #expect(environment.bool("B", default: false, "b"))
+        #expect(environment.bool("B", default: false, "b") == true)
         #expect(environment.duration("T", default: .zero, "t") == .seconds(5400))
         #expect(environment.url("U", default: "http://d", "u") == "https://host/x")
         #expect(environment.path("P", default: "/", "p") == "/a/b")

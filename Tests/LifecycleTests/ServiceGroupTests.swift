@@ -160,7 +160,8 @@ import Testing
         }
     }
 
-    @Test func `services that block every thread of the pool do not outlive the patience`() async {
+    @Test(.timeLimit(.minutes(1)))
+    func `services that block every thread of the pool do not outlive the patience`() async {
         await #expect(processExitsWith: .exitCode(1)) {
             let blocking = (0..<16).map { number in
                 ServiceTask("blocking-\(number)") {

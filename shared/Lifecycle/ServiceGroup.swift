@@ -52,7 +52,10 @@ package struct ServiceGroup: Sendable {
 
     /// Runs until the group has stopped, then ends the process: 0 after a signal, 1 when a service failed or hung.
     package func runAndExit() async -> Never {
-        let code = await run()
+        let code = await run {
+            // Every thread of Swift's pool is blocked, so nobody is left to return from `run`.
+            _exit(1)
+        }
         fflush(nil)
         // Not exit(): its handlers tear libraries down under threads that may still use them.
         _exit(code)
@@ -60,9 +63,20 @@ package struct ServiceGroup: Sendable {
 
     /// Runs until every service has ended or the patience is over, and returns the exit code. Runs once.
     package func run() async -> Int32 {
+        await run(overdue: {})
+    }
+
+    private func run(overdue: @escaping @Sendable () -> Void) async -> Int32 {
         signal(SIGPIPE, SIG_IGN)  // a peer that left is an error of the write, not the end of the process
+        let watchdog = Watchdog(
+            patience: patience,
+            alarms: Watchdog.Alarms(
+                drain: { [send] in send.yield(.cancelAll) }, giveUp: { [send] in send.yield(.timeUp) }, overdue: overdue
+            ))
+        defer { watchdog.finish() }
         let subscription = try? ShutdownSignals.listen { [send] number in
             send.yield(.signal(number == SIGINT ? "SIGINT" : "SIGTERM"))
+            watchdog.start()  // here too, because the loop below may find no thread to run on
         }
         if subscription == nil { log.error("cannot listen for signals; SIGTERM will end the process at once") }
         defer { subscription?.cancel() }
@@ -79,8 +93,6 @@ package struct ServiceGroup: Sendable {
         }
         log.info("started", ["services": services.map(\.name).joined(separator: " ")])
         var running = Stopping(count: services.count)
-        let watchdog = Watchdog(patience: patience)
-        defer { watchdog.finish() }
         for await event in events {
             switch event {
             case .signal(let name):
@@ -107,11 +119,7 @@ package struct ServiceGroup: Sendable {
     private func beginStopping(_ running: inout Stopping, tasks: [Task<Void, Never>], watchdog: Watchdog) {
         readiness.set("running", false)
         if let first = running.begin() { tasks[first].cancel() }
-        watchdog.start { [send] in
-            send.yield(.cancelAll)
-        } giveUp: { [send] in
-            send.yield(.timeUp)
-        }
+        watchdog.start()
     }
 
     private func noteEnd(

@@ -47,26 +47,52 @@ struct Stopping {
     }
 }
 
-/// Two alarms on a thread of its own, because a service that blocks Swift's cooperative pool would block a timer there.
+/// The alarms of a stop, on a thread of its own, because a service that blocks Swift's cooperative pool would block a
+/// timer there.
 final class Watchdog: Sendable {
+    /// What to do when the time is up.
+    struct Alarms: Sendable {
+        /// Draining has taken too long.
+        let drain: @Sendable () -> Void
+        /// The patience is over.
+        let giveUp: @Sendable () -> Void
+        /// Even giving up has not ended the group half a second later.
+        let overdue: @Sendable () -> Void
+    }
+
     private let patience: ServiceGroup.Patience
+    private let alarms: Alarms
+    private let isStarted = Lock(false)
     private let isFinished = Condition(false)
 
-    init(patience: ServiceGroup.Patience) {
+    init(patience: ServiceGroup.Patience, alarms: Alarms) {
         self.patience = patience
+        self.alarms = alarms
     }
 
-    func start(drain: @escaping @Sendable () -> Void, giveUp: @escaping @Sendable () -> Void) {
-        let (isFinished, patience) = (isFinished, patience)
-        let thread = try? NamedThread("watchdog") {
-            if isFinished.wait(timeout: patience.drain, until: { $0 ? true : nil }) != nil { return }
-            drain()
-            if isFinished.wait(timeout: patience.giveUp - patience.drain, until: { $0 ? true : nil }) != nil { return }
-            giveUp()
+    /// Starts the clock; a second call changes nothing. May be called on any thread.
+    func start() {
+        let isFirst = isStarted.withLock { isStarted in
+            defer { isStarted = true }
+            return !isStarted
         }
-        if thread == nil { giveUp() }
+        guard isFirst else { return }
+        let (isFinished, patience, alarms) = (isFinished, patience, alarms)
+        let thread = try? NamedThread("watchdog") {
+            func isOver(within time: Duration) -> Bool {
+                isFinished.wait(timeout: time) { $0 ? true : nil } != nil
+            }
+            if isOver(within: patience.drain) { return }
+            alarms.drain()
+            if isOver(within: patience.giveUp - patience.drain) { return }
+            alarms.giveUp()
+            if isOver(within: .milliseconds(500)) { return }
+            alarms.overdue()
+        }
+        if thread == nil { alarms.giveUp() }
     }
 
+    /// Silences the alarms.
     func finish() {
         isFinished.update { $0 = true }
     }
