@@ -109,7 +109,7 @@ let testSupport = Target.target(
     name: "TestSupport",
     dependencies: named([
         "Domain", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store",
-        "Messaging", "CLinux",
+        "Messaging", "CLinux", "Threads",
     ]),
     path: "Tests/TestSupport", swiftSettings: strict)
 
