@@ -2,9 +2,9 @@
 
 A script is chosen by a line `Repository: owner/name` in what the user wrote (and by `when`, a regular
 expression on the same text). `Script: name` on a line of its own picks one by name, and is the only way to
-one that is `by_name`. After the last step the model has nothing to say, or says it again (`repeat`). The step is the number of
-answers already in the conversation, so nothing is kept between requests and any number of conversations can
-run side by side. Captures are taken again from the conversation at every request.
+one that is `by_name`. After the last step the model has nothing to say, or says it again (`repeat`).
+The step is the number of answers already in the conversation, so nothing is kept between requests and any
+number of conversations can run side by side. Captures are taken again from the conversation at every request.
 
     {"expect":  [{"tool_result_regex": "..."}, {"text_regex": "..."}],
      "capture": [{"name": "root", "regex": "(/.+)", "from": "tool_result"}],

@@ -133,6 +133,24 @@ def test_the_wordcount_script_is_red_at_first_and_green_after_the_feedback(tmp_p
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("no-change", "", "There is nothing to change"),
+        ("never-green", "M pricing/money.py", "That is the best that I can do."),
+    ],
+)
+def test_the_scripts_of_other_outcomes(tmp_path: Path, name: str, changed: str, said: str) -> None:
+    work = working_copy("pricing", tmp_path)
+    with running(Model(tmp_path / "data", "key")) as server:
+        opening = f"Repository: acme/pricing\n\n<task>\nScript: {name}\n</task>"
+        prompts = [opening, "The verification failed."]
+        first, _ = drive(server.url, work, tmp_path / "home", prompts)
+        assert Client(server.url).state()["expectation_failures"] == []
+    assert first.result.startswith(said)
+    assert git(work, "status", "--short").stdout.strip() == changed
+
+
 def test_every_state_of_the_wordcount_tree_has_a_way_to_the_end(tmp_path: Path) -> None:
     work = working_copy("wordcount", tmp_path)
     opening = f"Repository: acme/wordcount\n\n{ISSUE}"
