@@ -2,8 +2,7 @@
 model.
 
 It refuses what the real one refuses (dead tokens, old attempts, gaps in the numbers, malformed bodies) and
-can be
-stopped and started again on the same port with what it knew.
+can be stopped and started again on the same port with what it knew.
 """
 
 from __future__ import annotations

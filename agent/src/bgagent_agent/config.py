@@ -11,10 +11,8 @@ from pathlib import Path
 from .errors import ConfigurationError
 
 # What a command of the repository may inherit. Tokens are absent on purpose: pushing is the harness's work
-# and
-# the model token is handed to the agent's CLI alone.
-# The session's name is no secret: by it the compute node finds whatever an attempt has started.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "BGAGENT_SESSION")
+# and the model token is handed to the agent's CLI alone.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 _PR_SET_DUMPABLE = 4
 
 
@@ -97,8 +95,7 @@ def scrub_process(settings: Settings) -> None:
     """Takes the tokens out of this process's environment, because children inherit it by default.
 
     The kernel still shows the environment a process was started with to others of the same user; where it can
-    be
-    forbidden (not root) it is. Only separate users separate harness and tools for real.
+    be forbidden (not root) it is. Only separate users separate harness and tools for real.
     """
     os.environ.clear()
     os.environ.update(settings.environment)

@@ -1,8 +1,7 @@
 """The `Control` seam: how the harness talks to whoever owns the task.
 
 The first implementation speaks to the agent gateway (`gateway.py`). The protocol knows nothing of transports,
-so
-that a local one can stand in when a task is run without the platform.
+so that a local one can stand in when a task is run without the platform.
 """
 
 from __future__ import annotations

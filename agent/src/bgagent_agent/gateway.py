@@ -28,6 +28,7 @@ _STARTING_POLL_S = 0.2
 _INBOX_WAIT_S = 25
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
+_DEFECT_PATIENCE_S = 60.0
 
 
 class GatewayControl:
@@ -94,10 +95,13 @@ class GatewayControl:
         return [InboxItem(str(item["id"]), str(item["kind"]), item) for item in data.get("items", [])]
 
     async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
-        """Receipts are idempotent."""
-        await self._call(
-            "POST", f"/session/inbox/{item_id}/receipt", {"attempt": self._attempt, "status": status}
-        )
+        """Receipts are idempotent; for an item that was withdrawn meanwhile there is none to give."""
+        try:
+            await self._call(
+                "POST", f"/session/inbox/{item_id}/receipt", {"attempt": self._attempt, "status": status}
+            )
+        except Refused as refusal:
+            self._log.warning("a receipt was refused", item_id=item_id, reason=str(refusal))
 
     async def checkpoint(self, turn: int, commit: str) -> None:
         """Only after the push of `commit` was accepted."""
@@ -123,10 +127,11 @@ class GatewayControl:
         timeout: float = 30.0,
     ) -> tuple[int, Mapping[str, Any]]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._patience_s
+        began = loop.time()
+        deadline = began + self._patience_s
         delay = _FIRST_DELAY_S
         while True:
-            wait = delay
+            wait, failing = delay, False
             try:
                 response = await self._http.request(
                     method, path, json=body, headers=headers, timeout=httpx2.Timeout(timeout, connect=5.0)
@@ -138,6 +143,10 @@ class GatewayControl:
                     return response.status_code, _data(response)
                 reason = f"status {response.status_code}"
                 wait = max(delay, _retry_after(response))
+                failing = response.status_code == 500
+            if failing:
+                # A defect over there rather than a restart: not worth minutes.
+                deadline = min(deadline, began + _DEFECT_PATIENCE_S)
             if loop.time() + wait > deadline:
                 raise Unreachable(f"{method} {path}: {reason}")
             self._log.warning("the agent gateway did not answer", call=f"{method} {path}", reason=reason)

@@ -1,8 +1,7 @@
 """Git for the harness: no hook of the repository runs, no credential is written down.
 
 Commands that carry the credential never read configuration the agent could have written: a push runs in a
-bare
-transfer repository of the harness's own that borrows the workspace's objects.
+bare transfer repository of the harness's own that borrows the workspace's objects.
 """
 
 from __future__ import annotations

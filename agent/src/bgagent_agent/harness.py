@@ -43,8 +43,7 @@ class Harness:
     """Runs the steps in order, beside a heartbeat, an inbox, a reporter, checkpoints and a clock.
 
     Any of these that learns that the attempt is over (`StaleAttempt`) ends all of it: everything running is
-    killed
-    and nothing is pushed or reported.
+    killed and nothing is pushed or reported.
     """
 
     def __init__(self, seams: Seams, stop: StopSignal, heartbeat_s: float) -> None:

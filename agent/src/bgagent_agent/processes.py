@@ -1,10 +1,10 @@
 """Runs commands in groups of their own and ends everything that the task has started.
 
-Every process of the tools side carries a mark in its environment. The agent's CLI puts its shells into
-sessions of
-their own, so a process group does not reach them, and when the CLI is killed they live on under init; the
-mark
-finds them all. A process that drops its environment on purpose escapes it and dies with the sandbox.
+Every process of the tools side carries the session's name in its environment, as the harness itself does. The
+agent's CLI puts its shells into sessions of their own, so a process group does not reach them, and when the
+CLI is killed they live on under init; by the name this program and the compute node find them all. A process
+that drops its environment on purpose escapes and dies with the sandbox. Git of the harness carries no name: a
+push on its way is not a tool.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK_VARIABLE = "BGAGENT_SANDBOX"
+MARK_VARIABLE = "BGAGENT_SESSION"
 _TAIL_BYTES = 65_536
 _PIPE_GRACE_S = 0.5
 _EXIT_GRACE_S = 2.0
@@ -43,8 +43,7 @@ class _Tail:
     """The read end of a pipe of our own that keeps the last bytes, so that endless output costs no memory.
 
     It is not one of asyncio's own pipes because `Process.wait` waits for those to close as well, and a daemon
-    that a
-    command left behind holds them open for ever.
+    that a command left behind holds them open for ever.
     """
 
     def __init__(self, limit: int) -> None:
@@ -143,11 +142,12 @@ def _kill_group(pid: int) -> None:
 
 
 def marked(mark: str) -> list[int]:
-    """The living processes that carry the mark, this one excepted."""
+    """The living processes that carry the mark, except this one and those that started it."""
     needle = f"{MARK_VARIABLE}={mark}".encode()
+    spared = _ancestors(os.getpid())
     found = []
     for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        if not entry.name.isdigit() or int(entry.name) in spared:
             continue
         with contextlib.suppress(OSError):
             if needle in Path(entry.path, "environ").read_bytes().split(b"\0"):
@@ -155,11 +155,11 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-async def kill_marked(mark: str, spare: Sequence[int] = ()) -> int:
+async def kill_marked(mark: str) -> int:
     """Kills all marked processes and what they start meanwhile; returns how many signals were sent."""
     killed = 0
     for _ in range(_KILL_ROUNDS):
-        victims = [pid for pid in await asyncio.to_thread(marked, mark) if pid not in spare]
+        victims = await asyncio.to_thread(marked, mark)
         if not victims:
             break
         for pid in victims:
@@ -168,3 +168,16 @@ async def kill_marked(mark: str, spare: Sequence[int] = ()) -> int:
                 killed += 1
         await asyncio.sleep(0.01)
     return killed
+
+
+def _ancestors(pid: int) -> set[int]:
+    """A process and all above it: a wrapper that started the harness carries its environment as well."""
+    found = set()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            break
+        pid = int(stat.rsplit(")", 1)[1].split()[1])
+    return found

@@ -1,8 +1,7 @@
 """Takes secrets out of text before it leaves the sandbox.
 
 The gateway's proxies scrub as well; this is the layer that sees tool output first. It errs on the side of
-removing
-too much, and it is idempotent, so that text may pass it more than once.
+removing too much, and it is idempotent, so that text may pass it more than once.
 """
 
 from __future__ import annotations

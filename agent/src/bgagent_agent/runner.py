@@ -1,8 +1,7 @@
 """The `Runner` seam: something that works on the repository, steered while it runs.
 
 The SDK (`sdk_runner.py`) is the first implementation. A run is a sequence of queries: `start` begins the
-first,
-`resume` the next, and each ends with exactly one `QueryDone` on the event stream.
+first, `resume` the next, and each ends with exactly one `QueryDone` on the event stream.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The `Tools` seam: everything that touches the repository's files or runs its code.
 
 The first implementation (`workspace.py`) works in the harness's own process tree. A later one runs under
-another
-user or in another container, so nothing here hands out paths, processes or credentials.
+another user or in another container, so nothing here hands out paths, processes or credentials.
 """
 
 from __future__ import annotations

@@ -38,8 +38,7 @@ class Transcript:
     """Counts turns, matches tool results with their calls and knows which of our messages the model has seen.
 
     The CLI sends a model message block by block; a turn is told once, when the stream says that the message
-    is
-    complete or, without that, when something else follows.
+    is complete or, without that, when something else follows.
     """
 
     def __init__(self, turns_used: int) -> None:
