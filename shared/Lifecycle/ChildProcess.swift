@@ -32,7 +32,7 @@ package final class ChildProcess: Sendable {
 
     /// How a process ended.
     package enum Exit: Sendable, Hashable {
-        /// By itself, with this code.
+        /// By itself, with this code; -1 when another part of this process collected the end, so that it is unknown.
         case code(Int32)
         /// By this signal.
         case signal(Int32)
@@ -99,17 +99,17 @@ package final class ChildProcess: Sendable {
         exit.withLock { exit in
             if exit != nil { return exit }
             var about = siginfo_t()
-            if waitid(P_PID, id_t(pid), &about, WEXITED | WNOWAIT | WNOHANG) == 0, about.si_signo == 0 { return nil }
+            guard waitid(P_PID, id_t(pid), &about, WEXITED | WNOWAIT | WNOHANG) == 0 else {
+                exit = .code(-1)  // somebody else collected it: the number may belong to a stranger by now
+                return exit
+            }
+            if about.si_signo == 0 { return nil }
             // Before the process id is given back: until then no other group can bear this number.
             if leadsSession { kill(-pid, SIGKILL) }
             var status: Int32 = 0
             let found = waitpid(pid, &status, WNOHANG)
-            if found == pid {
-                let signal = status & 0x7F
-                exit = signal == 0 ? .code(status >> 8 & 0xFF) : .signal(signal)
-            } else if found < 0, errno == ECHILD {
-                exit = .code(-1)  // somebody else collected it
-            }
+            let signal = status & 0x7F
+            exit = found != pid ? .code(-1) : signal == 0 ? .code(status >> 8 & 0xFF) : .signal(signal)
             return exit
         }
     }
