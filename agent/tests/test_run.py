@@ -14,6 +14,8 @@ async def test_a_change_that_passes_the_first_time_is_pushed_and_reported(world:
         await run.write("pricing.py", GREEN)
         return QueryDone("completed", "Fixed the sign in `total`.")
 
+    world.gateway.payload["task"]["title"] = "Fix the failing test"
+    world.gateway.payload["task"]["description"] = "please"
     assert await world.run(fix) == 0
     result = world.result
     assert result["outcome"] == "completed"

@@ -31,7 +31,7 @@ class Finishing:
         clean = self._redactor.text(summary)
         trailers = {"Task-Id": self._session.task_id, "Prompt-Version": self._session.prompt_version}
         return await self._tools.commit(
-            message.subject(self._redactor.text(self._session.description), clean),
+            message.subject(self._redactor.text(self._session.title or self._session.description), clean),
             message.body(clean),
             {key: value for key, value in trailers.items() if value},
         )

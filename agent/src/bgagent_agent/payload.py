@@ -40,6 +40,7 @@ class Session:
     branch: str
     base_branch: str
     issue_number: int | None
+    title: str
     description: str
     prompt: str
     system_prompt: str
@@ -88,6 +89,7 @@ def _parse(data: Mapping[str, Any]) -> Session:
         branch=str(task["branch"]),
         base_branch=str(task.get("base_branch") or ""),
         issue_number=task.get("issue_number"),
+        title=str(task.get("title") or ""),
         description=str(task.get("description") or ""),
         prompt=str(prompt["user"]),
         system_prompt=str(prompt.get("system") or ""),
