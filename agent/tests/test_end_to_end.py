@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import Any
 
 from conftest import BRANCH, GREEN, WIP, World
@@ -161,6 +162,26 @@ async def test_a_model_that_keeps_failing_is_a_structured_error(world: World) ->
     assert [event["kind"] for event in blocked] == ["model_unavailable"]
     assert "529" in blocked[0]["detail"]
     assert world.result["turns"] == 0
+
+
+async def test_a_model_that_never_answers_is_ended_by_the_deadline(world: World) -> None:
+    never = threading.Event()
+
+    def model(body: dict[str, Any]) -> dict[str, Any]:
+        if assistant_turns(body) == 0:
+            return {"tools": [FIX]}
+        world.gateway.note(lambda: setattr(world.gateway, "remaining_s", 0.0))
+        never.wait(60)
+        return {"text": "Too late."}
+
+    world.gateway.model = model
+    try:
+        async with harness(world, BGAGENT_HEARTBEAT_S="0.2") as process:
+            assert await ended(process, world) == 0
+    finally:
+        never.set()
+    assert world.result["outcome"] == "timed_out"
+    assert world.pushed() == GREEN
 
 
 async def test_a_nudge_is_in_the_next_request_of_the_model(world: World) -> None:
