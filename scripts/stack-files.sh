@@ -226,7 +226,7 @@ write_files() {
 }
 
 # The gateway writes it at its first start.
-admin_token_file() { find "$RUN/secrets" -name '*admin*token*' -type f -print -quit 2>/dev/null || true; }
+admin_token_file() { find "$RUN/data/admin-token" -type f -print -quit 2>/dev/null || true; }
 
 # For people, tests and the demo: `eval "$(scripts/stack env)"`.
 print_environment() {

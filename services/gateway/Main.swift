@@ -1,4 +1,32 @@
+import Config
+import HTTPServer
+import Lifecycle
+import Postgres
+import Runtime
+import Store
+import Telemetry
+
 @main
-struct Main {
-    static func main() {}
+struct Gateway {
+    static func main() async throws {
+        let config = Environment.load(GatewayConfig.init)
+        // A handler waits for its own statement and for nothing else, and for that one second at most.
+        let runtime = try ServiceRuntime(
+            config.service, lockTimeout: .seconds(1), statementTimeout: .seconds(1))
+        let (pool, log) = (runtime.pool, runtime.log)
+        let listening = ServerConfig(host: config.host, port: config.port, threads: config.threads)
+        let api = try RestAPI(listening, pool: pool, settings: config.settings, log: log)
+        let adminToken = AdminToken(directory: config.service.dataDirectory, log: log)
+        await runtime.runAndExit([
+            ServiceTask("admin token") {
+                try await retrying("make the first key", log: log, isFinal: { $0 is AdminToken.NotWritten }) {
+                    try await pool.run { try adminToken.ensure(on: $0) }
+                }
+                await untilCancelled()
+            },
+            WakeHints(amqp: try runtime.amqp(), watch: api.watch, log: log),
+            api.watch,
+            api.server,
+        ])
+    }
 }

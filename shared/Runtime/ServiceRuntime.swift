@@ -19,12 +19,21 @@ package struct ServiceRuntime: Sendable {
     private let health: HealthServer?
 
     /// Opens no connection yet, but binds the health port.
-    package init(_ config: ServiceConfig, poolSize: Int = 8) throws {
+    ///
+    /// - Parameters:
+    ///   - lockTimeout: the longest wait of the pool's connections for a lock.
+    ///   - statementTimeout: their longest statement.
+    package init(
+        _ config: ServiceConfig, poolSize: Int = 8, lockTimeout: Duration = .seconds(2),
+        statementTimeout: Duration = .seconds(5)
+    ) throws {
         self.config = config
         log = config.log
         readiness = Readiness()
         readiness.set("schema", false)
-        postgres = try PostgresConfig(url: config.postgresURL.revealed, applicationName: "bgagent-\(config.name)")
+        postgres = try PostgresConfig(
+            url: config.postgresURL.revealed, applicationName: "bgagent-\(config.name)", lockTimeout: lockTimeout,
+            statementTimeout: statementTimeout)
         pool = Pool(postgres, size: poolSize, log: log)
         health =
             config.healthPort == 0

@@ -1,0 +1,79 @@
+import Crypto
+import Domain
+import HTTPServer
+import HTTPTypes
+import Postgres
+import Store
+
+/// What stands before every endpoint: a name for the request, the limits, and who asks.
+struct Gate: Sendable {
+    private let authenticator: Authenticator
+    private let addresses: RateLimiter
+    private let users: RateLimiter
+    private let proxies: Set<String>
+
+    init(_ settings: GatewaySettings, authenticator: Authenticator) {
+        self.authenticator = authenticator
+        addresses = RateLimiter(perSecond: Double(settings.addressRate) / 300, burst: Double(settings.addressRate))
+        users = RateLimiter(perSecond: settings.userRate, burst: settings.userBurst)
+        proxies = Set(settings.trustedProxies)
+    }
+
+    /// The router of these endpoints under the contract's errors.
+    func router(_ endpoints: [Endpoint]) -> Router {
+        var router = Router(failure: Answer.failure)
+        router.admit = { request in
+            request.id = Self.requestID(request)
+            guard let seconds = addresses.take(address(request)) else { return nil }
+            return Answer.error(.limited("too many requests from this address", retryAfter: seconds), request)
+        }
+        router.finish = { response, request in response.headers["X-Request-Id"] = request.id }
+        for endpoint in endpoints {
+            router.on(endpoint.method, endpoint.pattern) { request in
+                try endpoint.handle(Call(request: request, caller: try caller(request, endpoint.access)))
+            }
+        }
+        return router
+    }
+
+    /// Counts a request of this user; throws 429 when there are too many.
+    func count(_ principal: Principal) throws {
+        guard let seconds = users.take(principal.userID.rawValue) else { return }
+        throw APIError.limited("too many requests of yours", retryAfter: seconds)
+    }
+
+    private func caller(_ request: Request, _ access: Endpoint.Access) throws -> Principal? {
+        switch access {
+        case .open: return nil
+        case .userByHandler:
+            // Without a token there is no need to look at anything else.
+            _ = try authenticator.tokenHash(request)
+            return nil
+        case .user:
+            let principal = try authenticator.principal(request)
+            try count(principal)
+            return principal
+        }
+    }
+
+    /// The client's own address: behind a proxy that is trusted, the last one it names that is no such proxy itself.
+    private func address(_ request: Request) -> String {
+        guard proxies.contains(request.remoteAddress) else { return request.remoteAddress }
+        let hops = request.headers.values(of: "X-Forwarded-For").flatMap { $0.split(separator: ",") }
+            .map { String($0.filter { $0 != " " }) }
+        return hops.last { !$0.isEmpty && !proxies.contains($0) } ?? request.remoteAddress
+    }
+
+    /// The client's id when it is a ULID, else a new one.
+    private static func requestID(_ request: Request) -> String {
+        if let given = request.headers["X-Request-Id"], let id = EventID(rawValue: given) { return id.rawValue }
+        var (high, low) = (UInt64.random(in: 0...(.max)), UInt64.random(in: 0...(.max)))
+        var random: [UInt8] = []
+        for _ in 0..<8 {
+            random += [UInt8(truncatingIfNeeded: high), UInt8(truncatingIfNeeded: low)]
+            high >>= 8
+            low >>= 8
+        }
+        return ULID.make(milliseconds: Timestamp.now.microseconds / 1000, random: random)
+    }
+}

@@ -1,0 +1,132 @@
+import Domain
+
+/// A named shape of `data`, with the JSON schema that the description shows and tests hold every answer against.
+struct Schema: Sendable {
+    let name: String
+    let json: JSONValue
+    /// True when `data` is a list of these, with `pagination` beside it.
+    var isPage = false
+
+    private init(_ name: String, _ properties: KeyValuePairs<String, JSONValue>) {
+        self.name = name
+        json = Self.object(properties)
+    }
+
+    private init(pageOf schema: Schema) {
+        name = schema.name
+        json = schema.json
+        isPage = true
+    }
+
+    /// Every member is always there; what may have no value is null.
+    private static func object(_ properties: KeyValuePairs<String, JSONValue>) -> JSONValue {
+        [
+            "type": "object", "additionalProperties": false,
+            "required": .array(properties.map { .string($0.key) }),
+            "properties": .object(Dictionary(properties.map { ($0.key, $0.value) }) { first, _ in first }),
+        ]
+    }
+
+    private static let id: JSONValue = ["type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"]
+    private static let text: JSONValue = ["type": "string"]
+    private static let time: JSONValue = ["type": "string", "format": "date-time"]
+    private static let whole: JSONValue = ["type": "integer"]
+    private static let amount: JSONValue = ["type": "number"]
+    private static let truth: JSONValue = ["type": "boolean"]
+    private static let anyObject: JSONValue = ["type": "object"]
+    private static let state: JSONValue = [
+        "type": "string", "enum": .array(TaskStatus.allCases.map { .string($0.rawValue) }),
+    ]
+
+    private static func orNull(_ schema: JSONValue) -> JSONValue { ["oneOf": [schema, ["type": "null"]]] }
+
+    private static let summaryMembers: [(String, JSONValue)] = [
+        ("task_id", id), ("status", state), ("repo", text), ("issue_number", orNull(whole)),
+        ("task_description", orNull(text)), ("resolved_workflow", object(["id": text, "version": text])),
+        ("branch_name", text), ("pr_url", orNull(text)), ("pr_number", orNull(whole)), ("outcome", orNull(text)),
+        ("user_id", id), ("channel_source", text), ("created_at", time), ("updated_at", time),
+    ]
+
+    private init(_ name: String, members: [(String, JSONValue)]) {
+        self.name = name
+        json = [
+            "type": "object", "additionalProperties": false, "required": .array(members.map { .string($0.0) }),
+            "properties": .object(Dictionary(members) { first, _ in first }),
+        ]
+    }
+
+    static let taskPage = Schema(pageOf: Schema("TaskSummary", members: summaryMembers))
+
+    static let task = Schema(
+        "Task",
+        members: summaryMembers + [
+            ("attempt", whole), ("max_attempts", whole), ("base_branch", orNull(text)), ("model", text),
+            ("max_turns", whole), ("max_budget_usd", orNull(amount)), ("max_duration_s", whole),
+            ("notifications", anyObject), ("turns", whole), ("cost_usd", amount), ("head_sha", orNull(text)),
+            ("answer_text", orNull(text)), ("error_classification", orNull(anyObject)),
+            ("cancel_requested_at", orNull(time)), ("started_at", orNull(time)), ("completed_at", orNull(time)),
+            ("trace_id", text), ("queue_position", orNull(whole)), ("estimated_wait_s", orNull(whole)),
+        ])
+
+    static let status = Schema(
+        "TaskStatusSnapshot",
+        [
+            "task_id": id, "status": state, "repo": text, "issue_number": orNull(whole), "attempt": whole,
+            "elapsed_s": whole, "turn": whole, "max_turns": whole,
+            "last_milestone": orNull(object(["name": text, "age_s": orNull(whole)])), "current_tool": orNull(text),
+            "waiting_for": orNull(object(["kind": text, "detail": text])), "cost_usd": amount,
+            "max_budget_usd": orNull(amount), "queue_position": orNull(whole), "estimated_wait_s": orNull(whole),
+            "pr_url": orNull(text), "outcome": orNull(text), "error": orNull(anyObject),
+            "last_event": orNull(object(["event_type": text, "seq": whole, "age_s": orNull(whole)])),
+        ])
+
+    static let cancelled = Schema("CancelledTask", ["task_id": id, "status": state, "cancelled_at": time])
+    static let cancelRequested = Schema(
+        "StoppingTask", ["task_id": id, "status": state, "cancel_requested_at": time])
+
+    static let eventPage = Schema(
+        pageOf: Schema(
+            "Event",
+            [
+                "event_id": id, "task_id": id, "seq": whole, "event_type": text, "timestamp": time, "attempt": whole,
+                "metadata": anyObject, "user_id": id, "repo": text, "trace_id": text,
+            ]))
+
+    static let repo = Schema(
+        "Repository",
+        [
+            "repo": text, "forge": text, "default_branch": orNull(text), "model": orNull(text),
+            "max_turns": orNull(whole), "max_budget_usd": orNull(amount), "max_duration_s": orNull(whole),
+            "max_concurrent": orNull(whole), "setup_command": orNull(text), "build_command": orNull(text),
+            "test_command": orNull(text), "lint_command": orNull(text), "system_prompt_overrides": orNull(text),
+            "credential_ref": orNull(text), "allow_ci_changes": truth, "commit_name": orNull(text),
+            "commit_email": orNull(text), "notifications": anyObject, "created_at": time, "updated_at": time,
+            "deleted_at": orNull(time),
+        ])
+    static let repoPage = Schema(pageOf: repo)
+
+    static let user = Schema(
+        "User",
+        [
+            "user_id": id, "name": text, "email": orNull(text),
+            "role": ["type": "string", "enum": ["admin", "member", "viewer"]], "max_concurrent": orNull(whole),
+            "notifications": anyObject, "created_at": time, "disabled_at": orNull(time),
+        ])
+    static let userPage = Schema(pageOf: user)
+
+    static let token = Schema(
+        "Token",
+        [
+            "token_id": id, "user_id": id, "name": text, "created_at": time, "expires_at": orNull(time),
+            "revoked_at": orNull(time),
+        ])
+    static let tokenPage = Schema(pageOf: token)
+    static let newToken = Schema(
+        "NewToken",
+        [
+            "token_id": id, "user_id": id, "name": text, "token": text, "created_at": time,
+            "expires_at": orNull(time), "revoked_at": orNull(time),
+        ])
+
+    static let description = Schema("Description", members: [])
+}

@@ -1,0 +1,54 @@
+import AMQP
+import Crypto
+import Domain
+import Lifecycle
+import Telemetry
+
+/// Hears from the broker that something happened to a task, so that whoever waits for it need not wait for the next
+/// sweep. Nothing depends on it: without a broker events are told a little later.
+struct WakeHints: Service {
+    let name = "wake hints"
+    let amqp: AMQPConfig
+    let watch: EventWatch
+    let log: Logger
+
+    func run() async throws {
+        var failures = 0
+        let backoff = Backoff()
+        while !Task.isCancelled {
+            do {
+                let connection = try await AMQPConnection.open(amqp)
+                try await listen(connection) { failures = 0 }
+            } catch {
+                if failures == 0 { log.warning("no wake hints for now", ["error": "\(error)"]) }
+            }
+            failures += 1
+            if !Task.isCancelled { try? await Task.sleep(for: backoff.delay(afterFailures: failures)) }
+        }
+    }
+
+    private func listen(_ connection: AMQPConnection, isUp: () -> Void) async throws {
+        let queue = Queue(
+            "gateway.hints.\(try Random.hexToken(bytes: 8))", durable: false, exclusive: true, autoDelete: true,
+            arguments: QueueArguments().maxLength(1000).dropHead)
+        try await connection.passiveDeclare(exchange: "task.events")
+        try await connection.declare(
+            Topology(
+                queues: [queue], bindings: [Binding(from: "task.events", to: .queue(queue.name), routingKey: "#")]))
+        let deliveries = try await connection.consume(queues: [queue.name], prefetch: 500, exclusive: true)
+        isUp()
+        await withTaskCancellationHandler {
+            for await batch in deliveries {
+                for delivery in batch {
+                    if let task = TaskID(rawValue: String(delivery.routingKey.prefix { $0 != "." })) {
+                        watch.hint(task)
+                    }
+                }
+                connection.ack(batch.map(\.deliveryTag))
+            }
+        } onCancel: {
+            Task { await connection.close() }
+        }
+        await connection.close()
+    }
+}

@@ -1,0 +1,77 @@
+import Config
+import Domain
+
+/// The numbers of the gateway's own rules; the defaults are the product's.
+struct GatewaySettings: Sendable {
+    var model = "claude-sonnet-4-5"
+    var maxTurns = 100
+    var maxBudget: USD?
+    var maxDurationSeconds = 28_800
+    var maxAttempts = 2
+    /// Tasks of one user at work at once, for the estimate of how long a queued one waits.
+    var userSlots = 3
+    var maxQueuedPerUser = 100
+    /// How long an agent may take to save its work after a cancel.
+    var cancelGraceSeconds = 30.0
+    var tokenCache: Duration = .seconds(5)
+    var userRate = 60.0
+    var userBurst = 100.0
+    var addressRate = 1000
+    var trustedProxies: [String] = []
+    var maxWaitSeconds = 25
+    /// How often the heads of watched tasks are looked at.
+    var watchTick: Duration = .seconds(1)
+}
+
+/// What the gateway is told.
+struct GatewayConfig: Sendable {
+    let service: ServiceConfig
+    let host: String
+    let port: Int
+    let threads: Int
+    let settings: GatewaySettings
+
+    init(_ environment: inout Environment) {
+        service = ServiceConfig(&environment, name: "gateway")
+        host = environment.string("BGAGENT_GATEWAY_HOST", default: "127.0.0.1", "address of the REST API")
+        port = environment.int("BGAGENT_GATEWAY_PORT", default: 8080, in: 0...65535, "port of the REST API")
+        threads = environment.int("BGAGENT_GATEWAY_THREADS", default: 4, in: 1...8, "threads that answer requests")
+        var settings = GatewaySettings()
+        settings.model = environment.string(
+            "BGAGENT_MODEL", default: settings.model, "model of tasks whose repository names none")
+        settings.maxTurns = environment.int(
+            "BGAGENT_MAX_TURNS", default: settings.maxTurns, in: 1...500, "turns of tasks that name no limit")
+        settings.maxBudget = environment.optionalDouble(
+            "BGAGENT_MAX_BUDGET_USD", in: 0.01...100, "budget of tasks that name no limit, in dollars"
+        ).flatMap { USD(dollars: $0) }
+        settings.maxDurationSeconds = environment.int(
+            "BGAGENT_MAX_DURATION_SECONDS", default: settings.maxDurationSeconds, in: 1...604_800,
+            "working time of tasks that name no limit")
+        settings.maxAttempts = environment.int(
+            "BGAGENT_MAX_ATTEMPTS", default: settings.maxAttempts, in: 1...10,
+            "agents that a task may lose before it fails")
+        settings.userSlots = environment.int(
+            "BGAGENT_USER_SLOTS", default: settings.userSlots, in: 1...1000, "tasks of one user at work at once")
+        settings.maxQueuedPerUser = environment.int(
+            "BGAGENT_MAX_QUEUED_PER_USER", default: settings.maxQueuedPerUser, in: 0...1_000_000,
+            "waiting tasks of one user; 0 = no limit")
+        settings.cancelGraceSeconds = Double(
+            environment.int(
+                "BGAGENT_CANCEL_GRACE_SECONDS", default: 30, in: 1...600,
+                "time for an agent to save its work after a cancel"))
+        settings.tokenCache = environment.duration(
+            "BGAGENT_TOKEN_CACHE", default: settings.tokenCache, in: .zero ... .seconds(60),
+            "how long a good API token is remembered; another gateway's revocation is felt after this")
+        settings.userRate = Double(
+            environment.int(
+                "BGAGENT_RATE_PER_USER", default: 60, in: 0...100_000, "requests of one user a second; 0 = no limit"))
+        settings.userBurst = Double(
+            environment.int("BGAGENT_RATE_BURST", default: 100, in: 1...100_000, "requests of one user at once"))
+        settings.addressRate = environment.int(
+            "BGAGENT_RATE_PER_ADDRESS", default: settings.addressRate, in: 0...10_000_000,
+            "requests of one address in five minutes; 0 = no limit")
+        settings.trustedProxies = environment.list(
+            "BGAGENT_TRUSTED_PROXIES", "addresses whose X-Forwarded-For is believed")
+        self.settings = settings
+    }
+}

@@ -1,0 +1,189 @@
+import Domain
+import HTTPServer
+import HTTPTypes
+import Postgres
+import Store
+
+/// Submitting, reading and cancelling tasks.
+struct TaskRoutes: Sendable {
+    let pool: Pool
+    let authenticator: Authenticator
+    let gate: Gate
+    let settings: GatewaySettings
+
+    var endpoints: [Endpoint] {
+        [
+            Endpoint(
+                method: "POST", pattern: "/v1/tasks", summary: "Submit a task", access: .userByHandler,
+                answers: [(201, .task), (200, .task)], refusals: [403, 422],
+                body: { _ = TaskBody(&$0) }, handle: submit),
+            Endpoint(
+                method: "GET", pattern: "/v1/tasks", summary: "List tasks, newest first", answers: [(200, .taskPage)],
+                query: { _ = Self.filter(&$0) }, handle: list),
+            Endpoint(
+                method: "GET", pattern: "/v1/tasks/{task_id}", summary: "Everything about a task",
+                answers: [(200, .task)], refusals: [404], handle: show),
+            Endpoint(
+                method: "GET", pattern: "/v1/tasks/{task_id}/status", summary: "Where a task stands now",
+                answers: [(200, .status)], refusals: [404], handle: status),
+            Endpoint(
+                method: "DELETE", pattern: "/v1/tasks/{task_id}", summary: "Cancel a task",
+                answers: [(200, .cancelled), (202, .cancelRequested)], refusals: [403, 404, 409], handle: cancel),
+        ]
+    }
+
+    // MARK: - Reading
+
+    @Sendable private func show(_ call: Call) throws -> Reply {
+        _ = try call.query { _ in }
+        let task = try snapshot(call)
+        return .response(Answer.data { $0.task(task, userSlots: settings.userSlots) })
+    }
+
+    @Sendable private func status(_ call: Call) throws -> Reply {
+        _ = try call.query { _ in }
+        let task = try snapshot(call)
+        return .response(Answer.data { $0.status(task, userSlots: settings.userSlots) })
+    }
+
+    private func snapshot(_ call: Call) throws -> TaskSnapshot {
+        let id = try call.taskID()
+        guard let task = try pool.withConnection({ try TaskQueries.snapshot(id, in: $0) }) else {
+            throw APIError.taskNotFound
+        }
+        try call.principal().require(.readTask, owner: task.userID)
+        return task
+    }
+
+    @Sendable private func list(_ call: Call) throws -> Reply {
+        var filter = try call.query(Self.filter)
+        let caller = try call.principal()
+        try caller.require(.listTasks)
+        if caller.role != .admin { filter.owner = caller.userID }
+        let page = try pool.withConnection { try TaskQueries.list(filter, in: $0) }
+        let next = page.hasMore ? page.tasks.last.map { Self.token(behind: $0) } : nil
+        return .response(
+            Answer.page(next: next, hasMore: page.hasMore) { writer in
+                for task in page.tasks { writer.taskSummary(task) }
+            })
+    }
+
+    @Sendable private static func filter(_ query: inout QueryReader) -> TaskFilter {
+        var filter = TaskFilter()
+        let states = TaskStatus.allCases.map(\.rawValue).joined(separator: ", ")
+        filter.statuses =
+            query.value(
+                "status", ["type": "string"], "states, separated by commas", "holds what is none of \(states)"
+            ) { text in
+                let names = text.split(separator: ",", omittingEmptySubsequences: false)
+                let statuses = names.compactMap { TaskStatus(rawValue: String($0)) }
+                return statuses.count == names.count ? statuses : nil
+            } ?? []
+        filter.repo = query.value("repo", ["type": "string"], "tasks of this repository", "must be OWNER/NAME") {
+            RepoName(rawValue: $0)
+        }
+        filter.limit = query.integer("limit", default: 20, in: 1...100, "entries of a page")
+        filter.after = query.cursor("where the page before ended") { token in
+            guard token.keys.count == 2, let micros = Int64(token.keys[0]), let id = TaskID(rawValue: token.keys[1])
+            else { return nil }
+            // Beyond what a timestamp column holds, the token is not one of ours.
+            guard (0...253_402_300_799_000_000).contains(micros) else { return nil }
+            return TaskCursor(createdAt: Timestamp(microseconds: micros), id: id)
+        }
+        return filter
+    }
+
+    private static func token(behind task: TaskSnapshot) -> String {
+        PageToken(keys: ["\(task.createdAt.microseconds)", task.id.rawValue]).text
+    }
+
+    // MARK: - Submitting
+
+    @Sendable private func submit(_ call: Call) throws -> Reply {
+        let hash = try authenticator.tokenHash(call.request)
+        let submission = Result { try Submission(call) }
+        guard let repo = submission.repo else {
+            // Who may not come in hears nothing about the body.
+            try gate.count(try authenticator.principal(call.request))
+            _ = try submission.get()
+            throw APIError.internalError
+        }
+        let key = try? submission.get().key
+        return try pool.withConnection { connection in
+            let context = try SubmitStore.context(
+                tokenHash: hash, repo: repo, key: key?.key, countUpTo: settings.maxQueuedPerUser, in: connection)
+            guard let context else { throw APIError.unauthorized }
+            try gate.count(context.principal)
+            try context.principal.require(.submitTask)
+            let submission = try submission.get()
+            if let earlier = context.earlier { return try replay(earlier, submission, in: connection) }
+            let task = try submission.task(context, settings, call.request)
+            do {
+                let made = try SubmitStore.insert(task, key: submission.key, in: connection)
+                return .response(Answer.data(status: 201) { $0.task(made, userSlots: settings.userSlots) })
+            } catch let error as PostgresError where error.isUniqueViolation(of: "idempotency_keys_pkey") {
+                guard let key, let user = Optional(context.principal.userID),
+                    let earlier = try SubmitStore.earlier(key.key, of: user, in: connection)
+                else { throw APIError.unavailable }
+                return try replay(earlier, submission, in: connection)
+            }
+        }
+    }
+
+    private func replay(
+        _ earlier: EarlierSubmit, _ submission: Submission, in connection: Connection
+    ) throws -> Reply {
+        guard earlier.bodyHash == submission.key?.bodyHash else {
+            throw APIError(
+                422, "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key belongs to another body; use a new key")
+        }
+        guard let task = try TaskQueries.snapshot(earlier.taskID, in: connection) else { throw APIError.taskNotFound }
+        return .response(
+            Answer.data(headers: ["Idempotent-Replay": "true"]) { $0.task(task, userSlots: settings.userSlots) })
+    }
+
+    // MARK: - Cancelling
+
+    @Sendable private func cancel(_ call: Call) throws -> Reply {
+        _ = try call.query { _ in }
+        let id = try call.taskID()
+        let caller = try call.principal()
+        let grace = settings.cancelGraceSeconds
+        for _ in 0..<3 {
+            do {
+                let result = try pool.withTransaction { tx -> CancelResult in
+                    guard let task = try TaskStore.lock(id, in: tx) else { throw APIError.taskNotFound }
+                    try caller.require(.cancelTask, owner: task.userID)
+                    return try CancelStore.cancel(task, by: caller.name, grace: grace, in: tx)
+                }
+                return .response(try answer(result))
+            } catch StoreError.conflict {
+                continue
+            }
+        }
+        throw APIError.unavailable
+    }
+
+    private func answer(_ result: CancelResult) throws -> Response {
+        switch result {
+        case .ended(let task, let at):
+            Answer.data { writer in
+                writer.object { writer in
+                    writer.member("task_id", task.id.rawValue)
+                    writer.member("status", task.status.rawValue)
+                    writer.member("cancelled_at", at)
+                }
+            }
+        case .requested(let task, let at):
+            Answer.data(status: 202) { writer in
+                writer.object { writer in
+                    writer.member("task_id", task.id.rawValue)
+                    writer.member("status", task.status.rawValue)
+                    writer.member("cancel_requested_at", at)
+                }
+            }
+        case .alreadyFinal(let task):
+            throw APIError.conflict("TASK_ALREADY_TERMINAL", "the task has ended as \(task.status.rawValue)")
+        }
+    }
+}

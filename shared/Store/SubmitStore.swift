@@ -1,0 +1,166 @@
+import Domain
+import Postgres
+
+/// Everything that a submit has to know, read in one flight.
+package struct SubmitContext: Sendable {
+    package let principal: Principal
+    /// The repository, when it is onboarded.
+    package let repo: RepoRecord?
+    /// Tasks of the user that wait for a slot; counted no further than asked.
+    package let waiting: Int
+    /// The user's own number of tasks at work at once.
+    package let userSlots: Int?
+    /// A fresh id by the database's clock.
+    package let taskID: TaskID
+    /// What was submitted with the same key before.
+    package let earlier: EarlierSubmit?
+}
+
+/// The task that an idempotency key stands for.
+package struct EarlierSubmit: Sendable, Hashable {
+    package let taskID: TaskID
+    /// Of the body that it was submitted with.
+    package let bodyHash: String
+}
+
+/// A key under which the same submit makes one task.
+package struct IdempotencyKey: Sendable, Hashable {
+    package let key: String
+    package let bodyHash: String
+
+    package init(key: String, bodyHash: String) {
+        self.key = key
+        self.bodyHash = bodyHash
+    }
+}
+
+/// A task that is to be: limits and settings are frozen here.
+package struct NewTask: Sendable {
+    package var id: TaskID
+    package var userID: UserID
+    package var repo: RepoName
+    package var issueNumber: Int?
+    package var description: String?
+    package var workflow: String
+    package var channelSource = "api"
+    package var branchName: String
+    package var baseBranch: String?
+    package var model: String
+    package var maxTurns: Int
+    package var maxBudget: Money?
+    package var maxDurationSeconds: Int
+    package var maxAttempts: Int
+    package var settings: JSONValue
+    package var notifications: JSONValue
+    package var traceparent: String
+
+    package init(
+        id: TaskID, userID: UserID, repo: RepoName, workflow: String, branchName: String, model: String, maxTurns: Int,
+        maxDurationSeconds: Int, maxAttempts: Int, settings: JSONValue, notifications: JSONValue, traceparent: String
+    ) {
+        self.id = id
+        self.userID = userID
+        self.repo = repo
+        self.workflow = workflow
+        self.branchName = branchName
+        self.model = model
+        self.maxTurns = maxTurns
+        self.maxDurationSeconds = maxDurationSeconds
+        self.maxAttempts = maxAttempts
+        self.settings = settings
+        self.notifications = notifications
+        self.traceparent = traceparent
+    }
+}
+
+/// The submit: one read, one flight of writes.
+package enum SubmitStore {
+    /// Nil when the token opens nothing.
+    ///
+    /// - Parameters:
+    ///   - key: the idempotency key, if there is one.
+    ///   - countUpTo: how many waiting tasks matter; 0 = none are counted.
+    package static func context(
+        tokenHash: String, repo: RepoName, key: String?, countUpTo: Int, in connection: Connection
+    ) throws -> SubmitContext? {
+        let rows = try connection.query(
+            """
+            SELECT u.user_id, u.name AS user_name, u.role, u.max_concurrent AS user_slots,
+                new_ulid(now_ms()) AS fresh_id, i.body_hash, i.task_id AS earlier_id, r.repo IS NOT NULL AS onboarded,
+                (SELECT count(*) FROM (SELECT 1 FROM tasks w WHERE w.user_id = u.user_id
+                    AND w.status IN ('SUBMITTED', 'QUEUED') LIMIT \(countUpTo)) AS waiting) AS waiting,
+                \(RepoRecord.columns)
+            FROM api_tokens k JOIN users u USING (user_id)
+            LEFT JOIN repos r ON r.repo = \(repo.rawValue) AND r.deleted_at IS NULL
+            LEFT JOIN idempotency_keys i ON i.user_id = u.user_id AND i.key = \(key)
+            WHERE k.token_hash = \(tokenHash) AND \(TokenStore.isAlive)
+            """)
+        guard let row = rows.first else { return nil }
+        var earlier: EarlierSubmit?
+        if let hash = try row.get("body_hash", as: String?.self) {
+            earlier = EarlierSubmit(taskID: try row.ulid("earlier_id"), bodyHash: hash)
+        }
+        return SubmitContext(
+            principal: try Principal(row: row),
+            repo: try row.get("onboarded", as: Bool.self) ? try RepoRecord(row: row) : nil,
+            waiting: try row.get("waiting", as: Int.self), userSlots: try row.get("user_slots", as: Int?.self),
+            taskID: try row.ulid("fresh_id"), earlier: earlier)
+    }
+
+    /// Law 1 for a submit: key, task, head, first event and first command in one flight and one transaction, all or
+    /// nothing. The flight ends with the task as it then is.
+    ///
+    /// Throws the unique violation `idempotency_keys_pkey` when another submit with the key came first.
+    package static func insert(
+        _ task: NewTask, key: IdempotencyKey?, in connection: Connection
+    ) throws -> TaskSnapshot {
+        var flight: [Query] = []
+        if let key {
+            // First, so that a second submit waits here and has done nothing yet.
+            flight.append(
+                """
+                INSERT INTO idempotency_keys (user_id, key, body_hash, task_id)
+                VALUES (\(task.userID.rawValue), \(key.key), \(key.bodyHash), \(task.id.rawValue))
+                """)
+        }
+        flight.append(
+            """
+            INSERT INTO tasks (task_id, user_id, repo, issue_number, task_description, workflow, channel_source,
+                branch_name, base_branch, model, max_turns, max_budget_usd, max_duration_s, max_attempts, settings,
+                notifications, traceparent)
+            VALUES (\(task.id.rawValue), \(task.userID.rawValue), \(task.repo.rawValue), \(task.issueNumber),
+                \(task.description), \(task.workflow), \(task.channelSource), \(task.branchName), \(task.baseBranch),
+                \(task.model), \(task.maxTurns), \(task.maxBudget), \(task.maxDurationSeconds), \(task.maxAttempts),
+                \(task.settings), \(task.notifications), \(task.traceparent))
+            """)
+        flight.append(
+            """
+            INSERT INTO task_heads (task_id, user_id, repo, traceparent)
+            VALUES (\(task.id.rawValue), \(task.userID.rawValue), \(task.repo.rawValue), \(task.traceparent))
+            """)
+        flight.append(
+            TaskLog.event(
+                .taskCreated, of: task.id, attempt: 1,
+                [
+                    "repo": .string(task.repo.rawValue), "issue_number": JSONValue(task.issueNumber),
+                    "channel_source": .string(task.channelSource), "workflow": .string(task.workflow),
+                ]))
+        flight.append(TaskLog.command(.taskSubmitted, to: task.id, attempt: 1))
+        flight.append(TaskQueries.snapshotQuery(task.id))
+        guard let row = try connection.pipeline(flight).last?.first else { throw StoreError.noRow("tasks") }
+        return try TaskSnapshot(row: row, hasQueue: true)
+    }
+
+    /// What a user submitted under this key.
+    package static func earlier(
+        _ key: String, of user: UserID, in connection: Connection
+    ) throws -> EarlierSubmit? {
+        try connection.query(
+            """
+            SELECT body_hash, task_id FROM idempotency_keys WHERE user_id = \(user.rawValue) AND key = \(key)
+            """
+        ).first.map {
+            EarlierSubmit(taskID: try $0.ulid("task_id"), bodyHash: try $0.get("body_hash", as: String.self))
+        }
+    }
+}

@@ -1,0 +1,173 @@
+import Domain
+import Postgres
+
+/// A task with its hot row at one moment: everything that the API tells of a task.
+package struct TaskSnapshot: Sendable {
+    package let id: TaskID
+    package let userID: UserID
+    package let repo: String
+    package let issueNumber: Int?
+    package let description: String?
+    package let workflow: String
+    package let channelSource: String
+    package let status: TaskStatus
+    package let attempt: Int
+    package let maxAttempts: Int
+    package let branchName: String
+    package let baseBranch: String?
+    package let model: String
+    package let maxTurns: Int
+    package let maxBudget: Money?
+    package let maxDurationSeconds: Int
+    /// As JSON text.
+    package let notifications: String
+    package let outcome: String?
+    package let pullRequestURL: String?
+    package let pullRequestNumber: Int?
+    package let headSHA: String?
+    package let answerText: String?
+    package let error: JSONValue?
+    package let wakeCondition: JSONValue?
+    package let cancelRequestedAt: Timestamp?
+    package let traceID: String
+    package let createdAt: Timestamp
+    package let statusChangedAt: Timestamp
+    package let updatedAt: Timestamp
+    package let startedAt: Timestamp?
+    package let completedAt: Timestamp?
+    package let turn: Int
+    package let cost: Money
+    package let currentTool: String?
+    package let lastMilestone: String?
+    package let lastMilestoneAt: Timestamp?
+    package let lastEventType: String?
+    package let lastEventAt: Timestamp?
+    package let lastSeq: Int64
+    /// From 1, among the user's waiting tasks; nil when it does not wait.
+    package let queuePosition: Int?
+    /// The user's own number of tasks at work at once; nil = the platform's.
+    package let userSlots: Int?
+    /// The database's clock when the row was read, which ages are counted from.
+    package let readAt: Timestamp
+
+    /// The columns that `init(row:)` reads, of `tasks t` with `task_heads h`.
+    static let columns: Query = """
+        t.task_id, t.user_id, t.repo, t.issue_number, t.task_description, t.workflow, t.channel_source, t.status,
+        t.attempt, t.max_attempts, t.branch_name, t.base_branch, t.model, t.max_turns, t.max_budget_usd,
+        t.max_duration_s, t.notifications::text AS notifications, t.outcome, t.pr_url, t.pr_number, t.head_sha,
+        t.answer_text, t.error, t.wake_condition, t.cancel_requested_at, split_part(t.traceparent, '-', 2) AS trace_id,
+        t.created_at, t.status_changed_at, t.updated_at, t.started_at, t.completed_at, h.turn, h.cost_usd,
+        h.current_tool, h.last_milestone, h.last_milestone_at, h.last_event_type, h.last_event_at, h.seq,
+        clock_timestamp() AS read_at
+        """
+
+    /// The place in the queue and what bounds the user's share, which only a look at one task pays for.
+    static let queueColumns: Query = """
+        , CASE WHEN t.status IN ('SUBMITTED', 'QUEUED') THEN (SELECT count(*) FROM tasks w
+            WHERE w.user_id = t.user_id AND w.status IN ('SUBMITTED', 'QUEUED')
+                AND (w.created_at, w.task_id) <= (t.created_at, t.task_id)) END AS queue_position,
+        (SELECT u.max_concurrent FROM users u WHERE u.user_id = t.user_id) AS user_slots
+        """
+
+    /// - Parameter hasQueue: whether `queueColumns` were read too.
+    init(row: Row, hasQueue: Bool) throws {
+        id = try row.ulid("task_id")
+        userID = try row.ulid("user_id")
+        repo = try row.get("repo", as: String.self)
+        issueNumber = try row.get("issue_number", as: Int?.self)
+        description = try row.get("task_description", as: String?.self)
+        workflow = try row.get("workflow", as: String.self)
+        channelSource = try row.get("channel_source", as: String.self)
+        status = try row.get("status", as: TaskStatus.self)
+        attempt = try row.get("attempt", as: Int.self)
+        maxAttempts = try row.get("max_attempts", as: Int.self)
+        branchName = try row.get("branch_name", as: String.self)
+        baseBranch = try row.get("base_branch", as: String?.self)
+        model = try row.get("model", as: String.self)
+        maxTurns = try row.get("max_turns", as: Int.self)
+        maxBudget = try row.get("max_budget_usd", as: Money?.self)
+        maxDurationSeconds = try row.get("max_duration_s", as: Int.self)
+        notifications = try row.get("notifications", as: String.self)
+        outcome = try row.get("outcome", as: String?.self)
+        pullRequestURL = try row.get("pr_url", as: String?.self)
+        pullRequestNumber = try row.get("pr_number", as: Int?.self)
+        headSHA = try row.get("head_sha", as: String?.self)
+        answerText = try row.get("answer_text", as: String?.self)
+        error = try row.get("error", as: JSONValue?.self)
+        wakeCondition = try row.get("wake_condition", as: JSONValue?.self)
+        cancelRequestedAt = try row.get("cancel_requested_at", as: Timestamp?.self)
+        traceID = try row.get("trace_id", as: String.self)
+        createdAt = try row.get("created_at", as: Timestamp.self)
+        statusChangedAt = try row.get("status_changed_at", as: Timestamp.self)
+        updatedAt = try row.get("updated_at", as: Timestamp.self)
+        startedAt = try row.get("started_at", as: Timestamp?.self)
+        completedAt = try row.get("completed_at", as: Timestamp?.self)
+        turn = try row.get("turn", as: Int.self)
+        cost = try row.get("cost_usd", as: Money.self)
+        currentTool = try row.get("current_tool", as: String?.self)
+        lastMilestone = try row.get("last_milestone", as: String?.self)
+        lastMilestoneAt = try row.get("last_milestone_at", as: Timestamp?.self)
+        lastEventType = try row.get("last_event_type", as: String?.self)
+        lastEventAt = try row.get("last_event_at", as: Timestamp?.self)
+        lastSeq = try row.get("seq", as: Int64.self)
+        queuePosition = hasQueue ? try row.get("queue_position", as: Int?.self) : nil
+        userSlots = hasQueue ? try row.get("user_slots", as: Int?.self) : nil
+        readAt = try row.get("read_at", as: Timestamp.self)
+    }
+}
+
+/// Where a page of the newest tasks goes on: behind this one.
+package struct TaskCursor: Sendable, Hashable {
+    package let createdAt: Timestamp
+    package let id: TaskID
+
+    package init(createdAt: Timestamp, id: TaskID) {
+        self.createdAt = createdAt
+        self.id = id
+    }
+}
+
+/// Which tasks a page shows.
+package struct TaskFilter: Sendable {
+    /// Nil = everybody's.
+    package var owner: UserID?
+    /// Empty = all.
+    package var statuses: [TaskStatus] = []
+    package var repo: RepoName?
+    package var after: TaskCursor?
+    package var limit = 20
+
+    package init() {}
+}
+
+/// What people read of tasks.
+package enum TaskQueries {
+    package static func snapshot(_ id: TaskID, in connection: Connection) throws -> TaskSnapshot? {
+        try connection.query(snapshotQuery(id)).first.map { try TaskSnapshot(row: $0, hasQueue: true) }
+    }
+
+    static func snapshotQuery(_ id: TaskID) -> Query {
+        "SELECT " + TaskSnapshot.columns + TaskSnapshot.queueColumns
+            + " FROM tasks t JOIN task_heads h USING (task_id) WHERE t.task_id = \(id.rawValue)"
+    }
+
+    /// A page of tasks, newest first, and whether there are more. What is submitted meanwhile stands before the first
+    /// page, so paging repeats and skips nothing.
+    package static func list(
+        _ filter: TaskFilter, in connection: Connection
+    ) throws -> (tasks: [TaskSnapshot], hasMore: Bool) {
+        var conditions: [Query] = []
+        if let owner = filter.owner { conditions.append("t.user_id = \(owner.rawValue)") }
+        if !filter.statuses.isEmpty { conditions.append("t.status = ANY(\(filter.statuses.map(\.rawValue)))") }
+        if let repo = filter.repo { conditions.append("t.repo = \(repo.rawValue)") }
+        if let after = filter.after {
+            conditions.append("(t.created_at, t.task_id) < (\(after.createdAt), \(after.id.rawValue))")
+        }
+        var query: Query = "SELECT " + TaskSnapshot.columns + " FROM tasks t JOIN task_heads h USING (task_id)"
+        if !conditions.isEmpty { query += " WHERE " + Query.joined(conditions, by: " AND ") }
+        query += " ORDER BY t.created_at DESC, t.task_id DESC LIMIT \(filter.limit + 1)"
+        let rows = try connection.query(query)
+        let tasks = try rows.prefix(filter.limit).map { try TaskSnapshot(row: $0, hasQueue: false) }
+        return (tasks, rows.count > filter.limit)
+    }
+}

@@ -1,0 +1,127 @@
+import Domain
+import Postgres
+
+/// One API token as stored: everything but the token.
+package struct TokenRecord: Sendable {
+    package let id: TokenID
+    package let userID: UserID
+    package let name: String
+    package let createdAt: Timestamp
+    package let expiresAt: Timestamp?
+    package let revokedAt: Timestamp?
+
+    static let columns: Query = "token_id, user_id, name, created_at, expires_at, revoked_at"
+
+    init(row: Row) throws {
+        id = try row.ulid("token_id")
+        userID = try row.ulid("user_id")
+        name = try row.get("name", as: String.self)
+        createdAt = try row.get("created_at", as: Timestamp.self)
+        expiresAt = try row.get("expires_at", as: Timestamp?.self)
+        revokedAt = try row.get("revoked_at", as: Timestamp?.self)
+    }
+}
+
+/// API tokens, known by the SHA-256 of their text alone.
+package enum TokenStore {
+    /// What makes a token of alias `k` with its user `u` good now.
+    static let isAlive: Query = """
+        k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) AND u.disabled_at IS NULL
+        """
+
+    /// Whom a token speaks for; nil when it is unknown, revoked, expired, or its account is closed.
+    package static func principal(hash: String, in connection: Connection) throws -> Principal? {
+        try connection.query(
+            """
+            SELECT u.user_id, u.name AS user_name, u.role FROM api_tokens k JOIN users u USING (user_id)
+            WHERE k.token_hash = \(hash) AND \(isAlive)
+            """
+        ).first.map(Principal.init(row:))
+    }
+
+    /// - Parameter lifetime: seconds until it expires; nil = never.
+    package static func create(
+        for user: UserID, name: String, hash: String, lifetime: Int?, in tx: Connection
+    ) throws -> TokenRecord {
+        let rows = try tx.query(
+            """
+            INSERT INTO api_tokens (user_id, name, token_hash, expires_at)
+            VALUES (\(user.rawValue), \(name), \(hash),
+                clock_timestamp() + make_interval(secs => \(lifetime.map { Double($0) })))
+            RETURNING \(TokenRecord.columns)
+            """)
+        return try TokenRecord(row: try rows.only())
+    }
+
+    /// A user's tokens, oldest first, from behind `after` on.
+    package static func list(
+        of user: UserID, after: TokenID?, limit: Int, in connection: Connection
+    ) throws -> [TokenRecord] {
+        try connection.query(
+            """
+            SELECT \(TokenRecord.columns) FROM api_tokens
+            WHERE user_id = \(user.rawValue) AND (\(after?.rawValue)::text IS NULL OR token_id > \(after?.rawValue))
+            ORDER BY token_id LIMIT \(limit)
+            """
+        ).map(TokenRecord.init(row:))
+    }
+
+    package static func find(_ id: TokenID, in connection: Connection) throws -> TokenRecord? {
+        try connection.query("SELECT \(TokenRecord.columns) FROM api_tokens WHERE token_id = \(id.rawValue)").first
+            .map(TokenRecord.init(row:))
+    }
+
+    /// A repeat changes nothing.
+    package static func revoke(_ id: TokenID, in tx: Connection) throws -> TokenRecord {
+        let rows = try tx.query(
+            """
+            UPDATE api_tokens SET revoked_at = coalesce(revoked_at, clock_timestamp())
+            WHERE token_id = \(id.rawValue) RETURNING \(TokenRecord.columns)
+            """)
+        return try TokenRecord(row: try rows.only())
+    }
+
+    /// The first key to a new installation: the account `admin` and a token for it, unless some administrator can come
+    /// in already. Of many processes that ask at once, one makes it.
+    ///
+    /// - Parameters:
+    ///   - hash: of the token that is offered.
+    ///   - keep: puts the token where a person finds it, before the commit: a crash between the two leaves a file whose
+    ///     token opens nothing, and the next start makes another.
+    /// - Returns: whether the token was made.
+    package static func bootstrap(hash: String, keep: () throws -> Void, in tx: Connection) throws -> Bool {
+        try tx.query("SELECT pg_advisory_xact_lock(\(0x6267_6167_656e_7404 as Int64))")
+        let alive = try tx.query(
+            "SELECT 1 FROM api_tokens k JOIN users u USING (user_id) WHERE u.role = 'admin' AND \(isAlive) LIMIT 1")
+        guard alive.isEmpty else { return false }
+        // An `admin` that was closed or lowered is the only way back into an installation without any.
+        let user = try tx.query(
+            """
+            INSERT INTO users (name, role) VALUES ('admin', 'admin')
+            ON CONFLICT (name) DO UPDATE SET role = 'admin', disabled_at = NULL RETURNING user_id
+            """
+        ).only()
+        let id: UserID = try user.ulid("user_id")
+        _ = try create(for: id, name: "first-start", hash: hash, lifetime: nil, in: tx)
+        try AuditStore.record("token.bootstrap", on: "admin", by: nil, in: tx)
+        try keep()
+        return true
+    }
+}
+
+/// Who changed what of the installation itself. Append-only and chained by the schema.
+package enum AuditStore {
+    /// - Parameters:
+    ///   - action: what was done, as `repo.create`.
+    ///   - subject: to what: a repository's name, a user's or token's id.
+    ///   - user: nil = the platform itself.
+    package static func record(
+        _ action: String, on subject: String, by user: UserID?, _ detail: JSONValue = [:], in tx: Connection
+    ) throws {
+        try tx.query(
+            """
+            INSERT INTO audit_log (user_id, action, subject, detail)
+            VALUES (\(user?.rawValue), \(action), \(subject), \(detail))
+            """)
+    }
+}
