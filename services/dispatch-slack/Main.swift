@@ -1,4 +1,6 @@
+import Notifications
+
 @main
 struct Main {
-    static func main() {}
+    static func main() async throws { try await Dispatcher<SlackChannel>.main() }
 }

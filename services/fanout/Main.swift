@@ -1,4 +1,16 @@
+import Config
+import Messaging
+import Postgres
+import Runtime
+import Telemetry
+
 @main
-struct Main {
-    static func main() {}
+struct Fanout {
+    static func main() async throws {
+        let config = Environment.load(FanoutConfig.init)
+        let runtime = try ServiceRuntime(config.service)
+        let handler = EventHandler(
+            directory: ChannelDirectory(pool: runtime.pool), platform: config.notifications)
+        await runtime.runAndExit([try runtime.consumer(.events, handler)])
+    }
 }

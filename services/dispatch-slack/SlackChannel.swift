@@ -1,0 +1,104 @@
+import Config
+import Domain
+import HTTPClient
+import HTTPTypes
+import Lifecycle
+import Notifications
+
+/// Slack: one root message per task and channel, everything later in its thread.
+///
+/// The marker is the message's metadata. A send without an answer is looked for in the channel's history, or in the
+/// thread once there is one.
+struct SlackChannel: NotificationChannel {
+    static let name = "slack"
+    static let defaultEvents: Set<TaskEventType> = [
+        .taskCompleted, .taskFailed, .taskCancelled, .taskTimedOut, .taskStranded, .prCreated, .agentError,
+        .approvalRequired, .questionAsked, .budgetExhausted, .statusResponse,
+    ]
+    static let verboseEvents: Set<TaskEventType> = [.agentMilestone]
+    static let targetSchema = TargetSchema(setting: "channel", purpose: "a channel's id (C…) or name")
+    /// What Slack asks for: one message a second and channel, with some indulgence.
+    static let pace = Pace(perSecond: 1, burst: 4)
+
+    let defaultTarget: String?
+    private let api: SlackAPI
+
+    init(_ environment: inout Environment, _ service: ServiceConfig) {
+        let url = environment.url("BGAGENT_SLACK_API_URL", default: "https://slack.com/api", "Slack's Web API")
+        let token = environment.secret(
+            "BGAGENT_SLACK_TOKEN", "bot token with chat:write, channels:history and groups:history")
+        defaultTarget = environment.optionalString(
+            "BGAGENT_SLACK_CHANNEL", "channel for tasks whose preferences name none")
+        api = SlackAPI(url: url, token: token)
+    }
+
+    func render(_ notification: TaskNotification) -> SlackMessage { SlackMessage(notification) }
+
+    func send(_ message: SlackMessage, as delivery: ChannelDelivery) async throws(SendError) -> Receipt {
+        let thread = SlackThread(delivery.state)
+        var arguments: [String: JSONValue] = [
+            "channel": .string(thread?.channel ?? delivery.target),
+            "text": .string(thread == nil ? message.root : message.update),
+            "metadata": [
+                "event_type": "bgagent_task",
+                "event_payload": [
+                    "task_id": .string(delivery.taskID.rawValue), "effect_id": .string(delivery.effectID),
+                ],
+            ],
+            "unfurl_links": false, "unfurl_media": false,
+        ]
+        if let thread { arguments["thread_ts"] = .string(thread.ts) }
+        let answer = try await api.post("chat.postMessage", .object(arguments))
+        guard let ts = answer["ts"]?.string else {
+            throw SendError(.unknown, "chat.postMessage: the answer has no ts")
+        }
+        let root = thread ?? SlackThread(channel: answer["channel"]?.string ?? delivery.target, ts: ts)
+        return Receipt(externalRef: ts, state: root.json)
+    }
+
+    func lookUp(_ message: SlackMessage, as delivery: ChannelDelivery) async throws(SendError) -> LookUp {
+        let thread = SlackThread(delivery.state)
+        // History is only told by id; a name is turned into one by what an earlier message was answered with.
+        let channel = thread?.channel ?? delivery.target
+        var arguments = [("channel", channel), ("include_all_metadata", "true"), ("limit", "200")]
+        if let thread {
+            arguments.append(("ts", thread.ts))
+        } else {
+            // Slack's clock and ours may differ a little.
+            arguments.append(("oldest", "\(Int(delivery.plannedAt) - 300).000000"))
+        }
+        let method = thread == nil ? "conversations.history" : "conversations.replies"
+        var cursor = ""
+        for _ in 0..<50 {
+            let answer = try await api.get(method, arguments + (cursor.isEmpty ? [] : [("cursor", cursor)]))
+            for one in answer["messages"]?.array ?? [] {
+                let payload = one["metadata"]?["event_payload"]
+                guard payload?["effect_id"]?.string == delivery.effectID, let ts = one["ts"]?.string else { continue }
+                return .found(
+                    Receipt(externalRef: ts, state: (thread ?? SlackThread(channel: channel, ts: ts)).json))
+            }
+            cursor = answer["response_metadata"]?["next_cursor"]?.string ?? ""
+            if cursor.isEmpty { return .absent }
+        }
+        throw SendError(.unavailable, "\(method): too many messages to look through")
+    }
+}
+
+/// The thread of a task: what the channel remembers.
+struct SlackThread: Sendable, Hashable {
+    /// The channel's id, as Slack answered it.
+    let channel: String
+    let ts: String
+
+    init(channel: String, ts: String) {
+        self.channel = channel
+        self.ts = ts
+    }
+
+    init?(_ state: JSONValue?) {
+        guard let channel = state?["channel"]?.string, let ts = state?["ts"]?.string else { return nil }
+        self.init(channel: channel, ts: ts)
+    }
+
+    var json: JSONValue { ["channel": .string(channel), "ts": .string(ts)] }
+}

@@ -1,0 +1,201 @@
+import Domain
+import Postgres
+
+/// A lane of the ledger: what one target of one channel is told of one task, in order.
+package struct EffectLane: Sendable, Hashable {
+    package let task: TaskID
+    package let target: String
+
+    package init(task: TaskID, target: String) {
+        self.task = task
+        self.target = target
+    }
+}
+
+/// An effect that this process alone may send, until the lease is over.
+package struct ClaimedEffect: Sendable {
+    package let id: String
+    package let token: String
+    package let eventType: String
+    package let payload: String
+    /// Tries so far, this one included.
+    package let attempts: Int
+    /// True when an earlier try may have had its effect: look it up before it is sent again.
+    package let wasUnknown: Bool
+    /// What the channel remembers of the lane.
+    package let state: JSONValue?
+    /// Seconds since 1970 on the database's clock.
+    package let plannedAt: Double
+    /// Seconds between the plan and this claim, on the database's clock.
+    package let age: Double
+}
+
+/// How a channel's lanes are claimed.
+package struct ClaimRules: Sendable {
+    package var channel: String
+    /// One message per lane that is edited: whatever is queued collapses to the newest.
+    package var editsInPlace: Bool
+    package var leaseSeconds: Double
+
+    package init(channel: String, editsInPlace: Bool, leaseSeconds: Double) {
+        self.channel = channel
+        self.editsInPlace = editsInPlace
+        self.leaseSeconds = leaseSeconds
+    }
+}
+
+/// The ledger of law 5 as a queue of notifications. Every change of a claimed row names the claim's token, so a process
+/// that lost its claim changes nothing.
+package enum EffectStore {
+    /// Events whose queued notifications collapse to the newest, on every channel.
+    package static let updates = [TaskEventType.agentMilestone.rawValue]
+    /// Events that never wait behind updates.
+    package static let urgent =
+        (TaskEventType.finals.map(\.rawValue)
+        + [TaskEventType.approvalRequired.rawValue, TaskEventType.questionAsked.rawValue]).sorted()
+
+    /// Claims the head of a lane, in one round trip: first drops the updates that something newer replaces, then takes
+    /// the oldest open row if it is due. Nil when there is none, or when another process is at the lane.
+    package static func claim(
+        _ lane: EffectLane, _ rules: ClaimRules, token: String, in connection: Connection
+    ) throws -> (claimed: ClaimedEffect?, superseded: Int) {
+        let results = try connection.pipeline([supersede(lane, rules), claim(lane, rules, token)])
+        guard results.count == 2 else { throw StoreError.noRow("effects") }
+        let claimed = try results[1].first.map { row in
+            ClaimedEffect(
+                id: try row.get("effect_id", as: String.self), token: token,
+                eventType: try row.get("event_type", as: String.self),
+                payload: try row.get("payload", as: String.self),
+                attempts: Int(try row.get("attempts", as: Int64.self)),
+                wasUnknown: try row.get("was", as: String.self) == "unknown",
+                state: try row.get("channel_state", as: String?.self).map { try JSONText.decode(JSONValue.self, $0) },
+                plannedAt: try row.get("planned_at", as: Double.self), age: try row.get("age", as: Double.self))
+        }
+        return (claimed, results[0].affected)
+    }
+
+    private static func supersede(_ lane: EffectLane, _ rules: ClaimRules) -> Query {
+        """
+        UPDATE effects e SET state = 'superseded'
+        WHERE e.channel = \(rules.channel) AND e.task_id = \(lane.task.rawValue) AND e.target = \(lane.target)
+            AND e.kind = 'notification' AND e.state = 'planned'
+            AND (\(rules.editsInPlace)::boolean OR e.event_type = ANY(\(updates)))
+            AND EXISTS (SELECT FROM effects f WHERE f.channel = e.channel AND f.task_id = e.task_id
+                AND f.target = e.target AND f.kind = 'notification' AND f.state = 'planned' AND f.position > e.position
+                AND (\(rules.editsInPlace)::boolean OR f.event_type = ANY(\(updates + urgent))))
+        """
+    }
+
+    /// An older open row holds back what follows it, with one exception: an update that may have happened does not hold
+    /// back what is urgent, once the lane's first message is known.
+    private static func claim(_ lane: EffectLane, _ rules: ClaimRules, _ token: String) -> Query {
+        """
+        WITH remembered AS (SELECT c.state FROM channel_state c WHERE c.channel = \(rules.channel)
+                AND c.task_id = \(lane.task.rawValue) AND c.target = \(lane.target)),
+            head AS MATERIALIZED (SELECT h.effect_id, h.state FROM effects h
+                WHERE h.channel = \(rules.channel) AND h.task_id = \(lane.task.rawValue)
+                    AND h.target = \(lane.target) AND h.kind = 'notification' AND h.state IN ('planned', 'unknown')
+                    AND h.next_at <= clock_timestamp()
+                    AND NOT EXISTS (SELECT FROM effects o WHERE o.channel = h.channel AND o.task_id = h.task_id
+                        AND o.target = h.target AND o.kind = 'notification'
+                        AND o.state IN ('planned', 'sending', 'unknown') AND o.position < h.position
+                        AND NOT (o.state = 'unknown' AND o.event_type = ANY(\(updates))
+                            AND h.event_type = ANY(\(urgent)) AND NOT \(rules.editsInPlace)::boolean
+                            AND EXISTS (SELECT FROM remembered)))
+                ORDER BY h.position LIMIT 1 FOR UPDATE SKIP LOCKED)
+        UPDATE effects e SET state = 'sending', claim_token = \(token), attempts = e.attempts + 1,
+            claim_until = clock_timestamp() + make_interval(secs => \(rules.leaseSeconds))
+        FROM head WHERE e.effect_id = head.effect_id
+        RETURNING e.effect_id, e.event_type, e.payload::text, e.attempts::bigint, head.state AS was,
+            (SELECT r.state::text FROM remembered r) AS channel_state,
+            extract(epoch FROM e.planned_at)::float8 AS planned_at,
+            extract(epoch FROM clock_timestamp() - e.planned_at)::float8 AS age
+        """
+    }
+
+    /// It happened: the proof, and what the channel remembers of the lane, in one statement. False: the claim is lost.
+    package static func markSent(
+        _ effect: ClaimedEffect, externalRef: String, state: JSONValue?, in connection: Connection
+    ) throws -> Bool {
+        let marked: Query = """
+            UPDATE effects SET state = 'sent', sent_at = clock_timestamp(), external_ref = \(externalRef),
+                claim_token = NULL, claim_until = NULL, last_error = NULL
+            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
+            """
+        guard let state else { return try connection.query(marked).affected == 1 }
+        return try connection.query(
+            "WITH marked AS (" + marked + """
+                 RETURNING channel, task_id, target)
+                INSERT INTO channel_state AS s (channel, task_id, target, state)
+                SELECT channel, task_id, target, \(state.text)::jsonb FROM marked
+                ON CONFLICT (channel, task_id, target) DO UPDATE SET state = excluded.state
+                """
+        ).affected == 1
+    }
+
+    /// It surely did not happen: again after a while. False: the claim is lost.
+    ///
+    /// - Parameter counts: false gives the try back, for refusals that say nothing about the message.
+    package static func release(
+        _ effect: ClaimedEffect, afterSeconds seconds: Double, error: String, counts: Bool, in connection: Connection
+    ) throws -> Bool {
+        try connection.query(
+            """
+            UPDATE effects SET state = 'planned', claim_token = NULL, claim_until = NULL, last_error = \(error),
+                attempts = attempts - \(Int32(counts ? 0 : 1)),
+                next_at = clock_timestamp() + make_interval(secs => \(seconds))
+            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
+            """
+        ).affected == 1
+    }
+
+    /// It may have happened: to be looked up after the settle time. False: the claim is lost.
+    package static func markUnknown(
+        _ effect: ClaimedEffect, settleSeconds: Double, error: String, in connection: Connection
+    ) throws -> Bool {
+        try connection.query(
+            """
+            UPDATE effects SET state = 'unknown', claim_token = NULL, claim_until = NULL, last_error = \(error),
+                next_at = clock_timestamp() + make_interval(secs => \(settleSeconds))
+            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
+            """
+        ).affected == 1
+    }
+
+    /// It will never happen; the lane goes on without it. False: the claim is lost.
+    package static func markDead(_ effect: ClaimedEffect, error: String, in connection: Connection) throws -> Bool {
+        try connection.query(
+            """
+            UPDATE effects SET state = 'dead', claim_token = NULL, claim_until = NULL, last_error = \(error)
+            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
+            """
+        ).affected == 1
+    }
+
+    /// Claims whose lease is over: whoever held them may have sent. Returns how many there were.
+    package static func expireClaims(
+        _ channel: String, settleSeconds: Double, in connection: Connection
+    ) throws -> Int {
+        try connection.query(
+            """
+            UPDATE effects SET state = 'unknown', claim_token = NULL,
+                next_at = claim_until + make_interval(secs => \(settleSeconds)), claim_until = NULL,
+                last_error = 'the claim ran out'
+            WHERE channel = \(channel) AND kind = 'notification' AND state = 'sending'
+                AND claim_until < clock_timestamp()
+            """
+        ).affected
+    }
+
+    /// Lanes in which something is due, longest waiting first.
+    package static func dueLanes(_ channel: String, limit: Int, in connection: Connection) throws -> [EffectLane] {
+        try connection.query(
+            """
+            SELECT task_id, target FROM effects
+            WHERE channel = \(channel) AND kind = 'notification' AND state IN ('planned', 'unknown')
+                AND next_at <= clock_timestamp()
+            GROUP BY task_id, target ORDER BY min(position) LIMIT \(limit)
+            """
+        ).map { EffectLane(task: try $0.ulid("task_id"), target: try $0.get("target", as: String.self)) }
+    }
+}
