@@ -46,7 +46,10 @@ package struct TaskRecord: Sendable {
         greatest(0, t.max_duration_s - coalesce(extract(epoch FROM clock_timestamp() - t.started_at), 0))::bigint
             AS remaining_s
         """
+}
 
+extension TaskRecord {
+    /// Reads `columns`. Throws `StoreError.corrupt` for a value that this build does not know.
     package init(row: Row) throws {
         id = try row.ulid("task_id")
         userID = try row.ulid("user_id")
