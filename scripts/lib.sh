@@ -79,6 +79,31 @@ wait_for() {
 
 gone() { ! alive "$1"; }
 
+# run_child COMMAND...: runs it in a session of its own, so that a signal to this script is acted on at once (bash
+# waits for foreground commands) and end_child can end all that it started. A terminal's Ctrl-C would be ignored by
+# what bash starts in the background, hence the default for it.
+child=
+run_child() {
+    local code=0
+    setsid --wait env --default-signal=INT "$@" &
+    child=$!
+    wait "$child" || code=$?
+    child=
+    return "$code"
+}
+
+# Ends it as a terminal would: pytest takes its worlds down on that, where SIGTERM would end it at once. Then what
+# is left of its session, because compilers are started in process groups of their own.
+end_child() {
+    local left
+    alive "$child" || return 0
+    kill -INT -- "-$child" 2>/dev/null || true
+    wait_for 15 gone "$child" || true
+    left=$(ps -o pid= -s "$child") || return 0
+    # shellcheck disable=SC2086
+    kill -KILL $left 2>/dev/null || true
+}
+
 # The newest server that Debian's packages keep outside PATH.
 postgres_bin() {
     local directory
