@@ -2,8 +2,8 @@
 
     python -m rehearsal.schemas --postgres URL     every event and command of a database
 
-`validate_events` and `validate_commands` take rows of task_events and task_commands, so that a test of a whole
-run can call them on what it left. Each returns one line per breach and nothing for a good run.
+`validate_events` and `validate_commands` take rows of task_events and task_commands, so that a test of a
+whole run can call them on what it left. Each returns one line per breach and nothing for a good run.
 """
 
 from __future__ import annotations

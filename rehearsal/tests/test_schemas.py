@@ -127,7 +127,8 @@ def database() -> Iterator[str]:
             connection.execute(
                 f"""INSERT INTO tasks (task_id, user_id, repo, task_description, branch_name, model,
                 max_turns, max_duration_s, traceparent)
-                VALUES ('{TASK}', '01K9ZZZZZZZZZZZZZZZZZZZZZ0', 'acme/shop', 'fix it', 'b', 'm', 10, 60, '{trace}');
+                VALUES ('{TASK}', '01K9ZZZZZZZZZZZZZZZZZZZZZ0', 'acme/shop', 'fix it', 'b', 'm', 10, 60,
+                '{trace}');
                 INSERT INTO task_heads (task_id, user_id, repo, traceparent)
                 VALUES ('{TASK}', '01K9ZZZZZZZZZZZZZZZZZZZZZ0', 'acme/shop', '{trace}');""".encode()
             )
