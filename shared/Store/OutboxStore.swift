@@ -79,7 +79,8 @@ package enum OutboxStore {
         // The order of the three reads is the proof: ids up to `lastID` were taken by transactions below `xmax`, and
         // those below `xmin` had ended before the rows were looked at. One round trip, a snapshot for each statement.
         let looks = try connection.pipeline([
-            "SELECT last_value FROM outbox_id_seq",
+            // A sequence that gave out nothing yet names its first value all the same.
+            "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS last_value FROM outbox_id_seq",
             """
             SELECT pg_snapshot_xmin(s)::text::bigint AS xmin, pg_snapshot_xmax(s)::text::bigint AS xmax
             FROM pg_current_snapshot() AS s
