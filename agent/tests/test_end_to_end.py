@@ -156,7 +156,7 @@ async def test_a_model_that_keeps_failing_is_a_structured_error(world: World) ->
     async with harness(world, BGAGENT_MODEL_RETRIES="1") as process:
         assert await ended(process, world) == 0
     assert world.result["outcome"] == "failed"
-    assert world.result["error"]["code"] == "MODEL_UNAVAILABLE"
+    assert world.result["error"]["code"] == "model_unavailable"
     assert world.result["error"]["category"] == "network"
     blocked = [e["metadata"] for e in world.gateway.events if e["event_type"] == "agent_blocked"]
     assert [event["kind"] for event in blocked] == ["model_unavailable"]
@@ -213,7 +213,7 @@ async def test_a_killed_cli_is_an_error_of_the_agent(world: World) -> None:
     async with harness(world) as process:
         assert await ended(process, world) == 0
     assert world.result["outcome"] == "failed"
-    assert world.result["error"]["code"] == "AGENT_CRASHED"
+    assert world.result["error"]["code"] == "agent_crashed"
     assert world.pushed("made.txt") == "x\n"
     assert not leftovers(world)
 

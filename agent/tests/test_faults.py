@@ -64,7 +64,7 @@ async def test_a_push_that_is_refused_says_why(world: World) -> None:
     assert await world.run(fix) == 0
     assert world.result["outcome"] == "failed"
     assert world.result["commit"] is None
-    assert world.result["error"]["code"] == "PUSH_REFUSED"
+    assert world.result["error"]["code"] == "push_refused"
     assert "CI may not change" in world.result["error"]["description"]
     blocked = [event for event in world.gateway.events if event["event_type"] == "agent_blocked"]
     assert [event["metadata"]["kind"] for event in blocked] == ["push_refused"]
@@ -94,7 +94,7 @@ async def test_a_repository_that_is_not_there_is_a_structured_error(world: World
     world.gateway.payload["task"]["base_branch"] = "gone"
     assert await world.run() == 0
     assert world.result["outcome"] == "failed"
-    assert world.result["error"]["code"] == "CLONE_FAILED"
+    assert world.result["error"]["code"] == "clone_failed"
     assert world.result["error"]["category"] == "auth"
 
 
@@ -105,7 +105,7 @@ async def test_a_repository_the_agent_destroyed_is_a_structured_error(world: Wor
 
     assert await world.run(destroy) == 0
     assert world.result["outcome"] == "failed"
-    assert world.result["error"]["code"] == "WORKSPACE_BROKEN"
+    assert world.result["error"]["code"] == "workspace_broken"
 
 
 async def test_hooks_and_settings_of_the_repository_never_see_the_credential(world: World) -> None:

@@ -118,7 +118,7 @@ async def test_a_crash_of_the_agent_is_a_structured_error_and_its_work_is_pushed
 
     assert await world.run(crash) == 0
     assert world.result["outcome"] == "failed"
-    assert world.result["error"]["code"] == "AGENT_CRASHED"
+    assert world.result["error"]["code"] == "agent_crashed"
     assert world.result["error"]["category"] == "compute"
     assert world.result["error"]["retryable"] is True
     assert world.pushed() == GREEN
@@ -162,7 +162,7 @@ async def test_a_setup_command_that_fails_is_a_configuration_error(world: World)
     world.gateway.payload["commands"]["setup"] = "echo no such package; exit 3"
     assert await world.run() == 0
     assert world.result["outcome"] == "failed"
-    assert world.result["error"]["code"] == "SETUP_FAILED"
+    assert world.result["error"]["code"] == "setup_failed"
     assert "no such package" in world.result["error"]["description"]
 
 

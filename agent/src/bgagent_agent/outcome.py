@@ -29,7 +29,7 @@ def _problem(done: QueryDone) -> Problem:
     status = done.status
     if done.reason == "ungated":
         return Problem(
-            "GATE_BYPASSED",
+            "gate_bypassed",
             "guardrail",
             "A tool ran without the policy gate",
             detail,
@@ -38,7 +38,7 @@ def _problem(done: QueryDone) -> Problem:
         )
     if done.reason == "api_error" and status in (401, 403):
         return Problem(
-            "MODEL_UNAUTHORIZED",
+            "model_unauthorized",
             "auth",
             "The model refused the credential",
             detail,
@@ -47,7 +47,7 @@ def _problem(done: QueryDone) -> Problem:
         )
     if done.reason == "api_error" and status is not None and 400 <= status < 500 and status not in (408, 429):
         return Problem(
-            "MODEL_REQUEST_REFUSED",
+            "model_request_refused",
             "agent",
             f"The model refused the request with status {status}",
             detail,
@@ -57,7 +57,7 @@ def _problem(done: QueryDone) -> Problem:
     if done.reason == "api_error":
         title = "The model could not be reached" if status is None else f"The model kept answering {status}"
         return Problem(
-            "MODEL_UNAVAILABLE",
+            "model_unavailable",
             "network",
             title,
             detail,
@@ -66,10 +66,10 @@ def _problem(done: QueryDone) -> Problem:
         )
     if done.reason == "interrupted":
         return Problem(
-            "AGENT_INTERRUPTED", "agent", "The agent was interrupted", detail, "Submit the task again.", True
+            "agent_interrupted", "agent", "The agent was interrupted", detail, "Submit the task again.", True
         )
     return Problem(
-        "AGENT_CRASHED",
+        "agent_crashed",
         "compute",
         "The agent's process ended unexpectedly",
         detail,
@@ -81,7 +81,7 @@ def _problem(done: QueryDone) -> Problem:
 def clone_failed(detail: str, retryable: bool) -> Problem:
     """The repository could not be brought into the workspace."""
     return Problem(
-        "CLONE_FAILED",
+        "clone_failed",
         "network" if retryable else "auth",
         "The repository could not be cloned",
         detail[:_DESCRIPTION_CHARS],
@@ -93,7 +93,7 @@ def clone_failed(detail: str, retryable: bool) -> Problem:
 def setup_failed(command: str, tail: str) -> Problem:
     """The repository's setup command did not succeed."""
     return Problem(
-        "SETUP_FAILED",
+        "setup_failed",
         "config",
         f"The setup command failed: {command}"[:200],
         tail[-_DESCRIPTION_CHARS:],
@@ -105,7 +105,7 @@ def setup_failed(command: str, tail: str) -> Problem:
 def push_refused(reason: str) -> Problem:
     """The remote rejected the branch; the work is lost with the sandbox unless a checkpoint kept it."""
     return Problem(
-        "PUSH_REFUSED",
+        "push_refused",
         "guardrail",
         "The push was refused",
         reason[:_DESCRIPTION_CHARS],
@@ -117,7 +117,7 @@ def push_refused(reason: str) -> Problem:
 def push_unavailable(detail: str) -> Problem:
     """The remote could not be reached until the deadline."""
     return Problem(
-        "PUSH_UNAVAILABLE",
+        "push_unavailable",
         "network",
         "The branch could not be pushed",
         detail[:_DESCRIPTION_CHARS],
@@ -129,7 +129,7 @@ def push_unavailable(detail: str) -> Problem:
 def workspace_broken(detail: str) -> Problem:
     """Git does not work in the workspace any more."""
     return Problem(
-        "WORKSPACE_BROKEN",
+        "workspace_broken",
         "agent",
         "The repository in the workspace is damaged",
         detail[:_DESCRIPTION_CHARS],
@@ -141,7 +141,7 @@ def workspace_broken(detail: str) -> Problem:
 def internal(error: BaseException) -> Problem:
     """A defect of the harness."""
     return Problem(
-        "HARNESS_FAILED",
+        "harness_failed",
         "agent",
         "The harness failed",
         f"{type(error).__name__}: {error}"[:_DESCRIPTION_CHARS],
