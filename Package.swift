@@ -92,7 +92,8 @@ func named(_ names: [String]) -> [Target.Dependency] {
 
 func executable(_ module: String, _ folder: String, _ dependencies: [String]) -> Target {
     .executableTarget(
-        name: module, dependencies: named(dependencies), path: folder, swiftSettings: strict,
+        name: module, dependencies: named(dependencies), path: folder,
+        resources: module == "AgentGateway" ? [.embedInCode("prices.json")] : [], swiftSettings: strict,
         linkerSettings: [.linkedLibrary("m")])
 }
 

@@ -1,6 +1,7 @@
 import Domain
 import Postgres
 import Store
+import Threads
 
 /// A request to the model that is under way, and the money kept back for it.
 struct ModelCall: Sendable {
