@@ -150,7 +150,7 @@ struct FieldReader {
         }
     }
 
-    /// Any value with a check of its own, which returns what is wrong in words that follow the field's name.
+    /// Any value with a check of its own, which says what is wrong.
     mutating func value<Value: Sendable>(
         _ name: String, schema: JSONValue, _ check: (JSONValue) -> Checked<Value>
     ) -> Change<Value> {
@@ -161,6 +161,7 @@ struct FieldReader {
 
     enum Checked<Value> {
         case value(Value)
+        /// In words that follow the field's name; with a dot in front it names a part of the field.
         case problem(String)
     }
 
@@ -176,7 +177,7 @@ struct FieldReader {
         switch check(value) {
         case .value(let value): return .set(value)
         case .problem(let problem):
-            problems.append("\(name) \(problem)")
+            problems.append(problem.hasPrefix(".") ? name + problem : "\(name) \(problem)")
             return .keep
         }
     }

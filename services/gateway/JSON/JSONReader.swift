@@ -169,6 +169,8 @@ struct JSONReader {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if isWhole, let integer = Int64(text) { return .integer(integer) }
         guard let number = Double(text), number.isFinite else { throw failure("a number is too large") }
+        // 5, 5.0 and 5e0 are one value, however written.
+        if number.magnitude < 0x1p53, let integer = Int64(exactly: number) { return .integer(integer) }
         return .number(number)
     }
 

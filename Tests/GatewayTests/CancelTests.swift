@@ -1,0 +1,86 @@
+import Domain
+import Postgres
+import Store
+import Testing
+
+@testable import Gateway
+
+@Suite struct CancelTests {
+    @Test(arguments: [TaskStatus.submitted, .queued, .parked, .hydrating])
+    func `a task without an agent is over at once`(status: TaskStatus) async throws {
+        try await World.with { world async throws in
+            let id = try await world.submit()
+            try await world.bring(id, to: status)
+            let before = try await world.commands(id)
+            let answer = try await world.call("DELETE", "/v1/tasks/\(id)")
+            #expect(answer.status == 200)
+            #expect(answer.data["status"] == "CANCELLED")
+            #expect(answer.data["cancelled_at"]?.string != nil)
+            #expect(try await world.timeline(id).suffix(2) == ["cancel_requested", "task_cancelled"])
+            let sent = try await world.commands(id).dropFirst(before.count)
+            #expect(sent == (status.holdsSlot ? ["slot_free"] : []))
+            let again = try await world.call("DELETE", "/v1/tasks/\(id)")
+            #expect(again.status == 409)
+            #expect(again.code == "TASK_ALREADY_TERMINAL")
+            #expect(try await world.count("SELECT coalesce(sum(running), 0) FROM user_concurrency") == 0)
+            #expect(try await world.count("SELECT count(*) FROM task_events WHERE event_type = 'task_cancelled'") == 1)
+        }
+    }
+
+    @Test(arguments: [TaskStatus.running, .awaitingApproval, .finalizing])
+    func `an agent at work is told once and gets its grace`(status: TaskStatus) async throws {
+        try await World.with { world async throws in
+            let id = try await world.submit()
+            try await world.bring(id, to: status)
+            for _ in 0..<2 {
+                let answer = try await world.call("DELETE", "/v1/tasks/\(id)")
+                #expect(answer.status == 202)
+                #expect(answer.data["status"]?.string == status.rawValue)
+                #expect(answer.data["cancel_requested_at"]?.string != nil)
+            }
+            #expect(try await world.timeline(id).filter { $0 == "cancel_requested" }.count == 1)
+            #expect(try await world.commands(id).filter { $0 == "cancel_requested" }.count == 1)
+            let inbox = try await world.pool.run { try InboxStore.open(id, in: $0) }
+            #expect(inbox.map(\.kind) == ["cancel"])
+            let due = try await world.count(
+                """
+                SELECT extract(epoch FROM due_at - clock_timestamp())::int FROM timers
+                WHERE task_id = \(id.rawValue) AND kind = 'cancel_grace'
+                """)
+            #expect((20...30).contains(due))
+            if status == .running {
+                let waiting = try await world.get("/v1/tasks/\(id)/status").data["waiting_for"]
+                #expect(waiting?["kind"] == "cancel")
+            }
+        }
+    }
+
+    @Test(arguments: [TaskStatus.completed, .failed, .cancelled, .timedOut])
+    func `what has ended cannot be cancelled`(status: TaskStatus) async throws {
+        try await World.with { world async throws in
+            let id = try await world.submit()
+            try await world.bring(id, to: status)
+            let before = try await world.timeline(id)
+            let answer = try await world.call("DELETE", "/v1/tasks/\(id)")
+            #expect(answer.status == 409)
+            #expect(answer.code == "TASK_ALREADY_TERMINAL")
+            #expect(answer.message.contains(status.rawValue))
+            #expect(try await world.timeline(id) == before)
+        }
+    }
+
+    @Test func `of many cancels at once one ends the task`() async throws {
+        try await World.with { world async throws in
+            let id = try await world.submit()
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<8 {
+                    group.addTask { try await world.call("DELETE", "/v1/tasks/\(id)").status }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(statuses.filter { $0 == 200 }.count == 1)
+            #expect(statuses.filter { $0 == 409 }.count == 7)
+            #expect(try await world.timeline(id) == ["task_created", "cancel_requested", "task_cancelled"])
+        }
+    }
+}

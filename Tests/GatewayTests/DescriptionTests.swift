@@ -1,0 +1,84 @@
+import Domain
+import HTTPTypes
+import Telemetry
+import Testing
+
+@testable import Gateway
+
+@Suite struct DescriptionTests {
+    @Test func `the description lists exactly the routes that exist`() async throws {
+        try await World.with { world async throws in
+            let answer = try await world.call("GET", "/v1/openapi.json", anonymous: true)
+            #expect(answer.status == 200)
+            #expect(answer.body["openapi"] == "3.1.0")
+            let described = Set(
+                (answer.body["paths"]?.object ?? [:]).flatMap { path, methods in
+                    (methods.object ?? [:]).keys.map { "\($0.uppercased()) \(path)" }
+                })
+            #expect(described == Set(world.api.endpoints.map { "\($0.method) \($0.pattern)" }))
+            let names = (answer.body["paths"]?.object ?? [:]).values.flatMap { ($0.object ?? [:]).values }
+                .compactMap { $0["operationId"]?.string }
+            #expect(Set(names).count == described.count)
+        }
+    }
+
+    /// One call of every operation that succeeds; the world holds each answer against its schema.
+    @Test func `every described route answers as described`() async throws {
+        try await World.with { world async throws in
+            var called: Set<String> = []
+            func call(
+                _ method: String, _ pattern: String, _ path: String? = nil, _ body: JSONValue? = nil
+            ) async throws -> World.Answer {
+                called.insert("\(method) \(pattern)")
+                let answer = try await world.call(method, path ?? pattern, body: body)
+                #expect((200..<300).contains(answer.status), "\(method) \(pattern): \(answer.body.text)")
+                return answer
+            }
+            let task = try await call("POST", "/v1/tasks", nil, ["repo": "acme/shop", "issue_number": 3])
+            let id = task.data["task_id"]?.string ?? ""
+            _ = try await call("GET", "/v1/tasks")
+            _ = try await call("GET", "/v1/tasks/{task_id}", "/v1/tasks/\(id)")
+            _ = try await call("GET", "/v1/tasks/{task_id}/status", "/v1/tasks/\(id)/status")
+            _ = try await call("GET", "/v1/tasks/{task_id}/events", "/v1/tasks/\(id)/events")
+            _ = try await call("DELETE", "/v1/tasks/{task_id}", "/v1/tasks/\(id)")
+            _ = try await call("POST", "/v1/repos", nil, ["repo": "acme/new"])
+            _ = try await call("GET", "/v1/repos")
+            _ = try await call("GET", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new")
+            _ = try await call("PATCH", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new", ["model": "m"])
+            _ = try await call("DELETE", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new")
+            _ = try await call("GET", "/v1/me")
+            _ = try await call("GET", "/v1/users")
+            _ = try await call("POST", "/v1/users", nil, ["name": "ada"])
+            _ = try await call("GET", "/v1/users/{user}", "/v1/users/ada")
+            _ = try await call("PATCH", "/v1/users/{user}", "/v1/users/ada", ["role": "viewer"])
+            let token = try await call("POST", "/v1/users/{user}/tokens", "/v1/users/ada/tokens", [:])
+            _ = try await call("GET", "/v1/users/{user}/tokens", "/v1/users/ada/tokens")
+            _ = try await call(
+                "DELETE", "/v1/tokens/{token_id}", "/v1/tokens/\(token.data["token_id"]?.string ?? "")")
+            _ = try await call("DELETE", "/v1/users/{user}", "/v1/users/ada")
+            _ = try await call("GET", "/v1/openapi.json")
+            #expect(called == Set(world.api.endpoints.map { "\($0.method) \($0.pattern)" }))
+            let exposition = world.metrics.exposition()
+            #expect(exposition.contains(#"http_request_seconds_count{method="POST",route="/v1/tasks",status="201"} 1"#))
+        }
+    }
+
+    @Test func `the description says what every body takes`() async throws {
+        try await World.with { world async throws in
+            let answer = try await world.call("GET", "/v1/openapi.json")
+            func body(_ method: String, _ path: String) -> JSONValue? {
+                answer.body["paths"]?[path]?[method]?["requestBody"]?["content"]?["application/json"]?["schema"]
+            }
+            let task = body("post", "/v1/tasks")
+            #expect(task?["required"] == ["repo"])
+            #expect(task?["additionalProperties"] == false)
+            #expect(task?["properties"]?["max_turns"]?["maximum"] == 500)
+            #expect(task?["properties"]?["task_type"] != nil)
+            #expect(body("post", "/v1/repos")?["properties"]?["credential_ref"] != nil)
+            #expect(body("patch", "/v1/repos/{owner}/{name}")?["required"] == nil)
+            let parameters = answer.body["paths"]?["/v1/tasks/{task_id}/events"]?["get"]?["parameters"]?.array
+            let names = parameters?.compactMap { $0["name"]?.string } ?? []
+            #expect(Set(names) == ["task_id", "after", "next_token", "limit", "type", "desc", "wait"])
+        }
+    }
+}
