@@ -92,7 +92,8 @@ func named(_ names: [String]) -> [Target.Dependency] {
 
 func executable(_ module: String, _ folder: String, _ dependencies: [String]) -> Target {
     .executableTarget(
-        name: module, dependencies: named(dependencies), path: folder, swiftSettings: strict,
+        name: module, dependencies: named(dependencies), path: folder,
+        resources: module == "AgentGateway" ? [.embedInCode("prices.json")] : [], swiftSettings: strict,
         linkerSettings: [.linkedLibrary("m")])
 }
 
@@ -113,9 +114,10 @@ let testSupport = Target.target(
     ]),
     path: "Tests/TestSupport", swiftSettings: strict)
 
-/// One test target per module; its folder is `Tests/<Module>Tests`.
+/// One test target per module; its folder is `Tests/<Module>Tests`. The relay is all library: MessagingTests holds it.
 let testTargets: [Target] =
-    (modules.map { ($0.name, $0.dependencies) } + services.map { ($0.module, $0.dependencies) }
+    (modules.map { ($0.name, $0.dependencies) }
+    + services.filter { $0.module != "Relay" }.map { ($0.module, $0.dependencies) }
     + channels.map { ($0.module, channelDependencies) } + [("CLI", ["Domain", "Threads", "HTTPTypes", "HTTPClient"])])
     .map { module, dependencies in
         .testTarget(

@@ -24,7 +24,7 @@ package struct WatchProgress: Sendable {
             tool = nil
         case .agentToolCall: tool = metadata.text("tool_name")
         case .agentToolResult: tool = nil
-        case .agentCostUpdate: cost = metadata.amount("cost_usd") ?? cost
+        case .agentCostUpdate: cost = metadata.amount("total_cost_usd") ?? metadata.amount("cost_usd") ?? cost
         case .admissionQueued: state = TaskStatus.queued.rawValue
         case .hydrationStarted: state = TaskStatus.hydrating.rawValue
         case .sessionStarted: state = TaskStatus.running.rawValue

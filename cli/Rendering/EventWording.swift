@@ -70,7 +70,8 @@ package struct EventWording: Sendable {
         case .agentMilestone:
             (first("milestone") ?? "milestone") + part("  ", first("details", "detail"))
         case .agentCostUpdate:
-            Amount.dollars(metadata.amount("cost_usd")) + " so far" + part("  ", tokens)
+            Amount.dollars(metadata.amount("total_cost_usd") ?? metadata.amount("cost_usd")) + " so far"
+                + part("  ", tokens)
         case .agentError:
             (first("error_type", "code") ?? "agent error")
                 + part(": ", first("message_preview", "message", "description"))

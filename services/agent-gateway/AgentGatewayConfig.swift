@@ -8,6 +8,7 @@ import Postgres
 struct AgentGatewayConfig: Sendable {
     let service: ServiceConfig
     let forge: ForgeConfig
+    let model: ModelConfig
     let host: String
     let port: Int
     let lease: Duration
@@ -20,6 +21,7 @@ struct AgentGatewayConfig: Sendable {
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "agent-gateway", amqp: false)
         forge = ForgeConfig(&environment, secretsDirectory: service.secretsDirectory)
+        model = ModelConfig(&environment)
         host = environment.string("BGAGENT_AGENT_GATEWAY_HOST", default: "127.0.0.1", "address for agents")
         port = environment.int("BGAGENT_AGENT_GATEWAY_PORT", default: 8081, in: 0...65535, "port for agents")
         lease = environment.duration(
@@ -69,6 +71,6 @@ struct AgentGatewayConfig: Sendable {
 
     /// The settings that the hook reads again in its own process.
     static func hookEnvironment(_ variables: [String: String]) -> [String: String] {
-        variables.filter { $0.key.hasPrefix("BGAGENT_") && $0.key != "BGAGENT_MODEL_API_KEY" }
+        variables.filter { $0.key.hasPrefix("BGAGENT_") && !$0.key.hasPrefix("BGAGENT_MODEL_") }
     }
 }

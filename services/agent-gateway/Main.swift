@@ -1,4 +1,5 @@
 import Config
+import Crypto
 import Domain
 import Forge
 import FoundationEssentials
@@ -29,11 +30,14 @@ struct AgentGateway {
             pool: runtime.pool, staging: staging, forges: ForgeAccess(config.forge, http: HTTPClient()),
             backend: HTTPBackend(git: config.git, deadline: config.gitDeadline), maxPush: config.maxPushBytes,
             hookEnvironment: AgentGatewayConfig.hookEnvironment(ProcessInfo.processInfo.environment))
+        let model = try ModelRoutes(
+            config.model, pool: runtime.pool, gateway: try Random.token(bytes: 12), metrics: .process, log: runtime.log)
         var router = AgentRouter.make()
         sessions.add(to: &router)
         git.add(to: &router)
+        model.add(to: &router)
         await runtime.runAndExit([
-            try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log)
+            model.service, try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log),
         ])
     }
 }

@@ -10,13 +10,13 @@ import Telemetry
 struct Migrate {
     static func main() async throws {
         let config = Environment.load(MigrateConfig.init)
-        try await Migration(config: config, log: config.service.log).run()
+        try await MigrationRun(config: config, log: config.service.log).run()
     }
 }
 
 /// Brings the database's schema and the broker's topology to this build's, then ends. Safe to run again and at once
 /// from many places.
-struct Migration: Sendable {
+struct MigrationRun: Sendable {
     let config: MigrateConfig
     let log: Logger
 

@@ -22,7 +22,7 @@ package struct ClientRequest: Sendable {
     package var timeout: Duration
     /// For the part before the request can be sent: name look-up, connect, TLS.
     package var connectTimeout: Duration
-    /// The longest silence of a streamed response; nil = no limit. Without meaning for `send`.
+    /// The longest silence of the server, before the response as within it; nil = no limit. For streams.
     package var idleTimeout: Duration?
     /// Redirects are answers like any other unless this is set; then up to five are followed.
     package var followRedirects = false

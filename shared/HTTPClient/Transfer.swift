@@ -90,10 +90,10 @@ final class Transfer {
             collect()
             if isDone || isEnough() { break }
             var wait = Duration.seconds(1)
-            if let idleTimeout, isHeadComplete {
+            if let idleTimeout {
                 let left = idleTimeout - lastActivity.elapsed
                 if left <= .zero {
-                    fail(.init(.timeout, "the stream fell silent", origin: origin, mayHaveReachedServer: true))
+                    fail(.init(.timeout, "the server fell silent", origin: origin, mayHaveReachedServer: true))
                     break
                 }
                 wait = min(wait, left + .milliseconds(1))

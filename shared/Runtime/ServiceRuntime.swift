@@ -34,7 +34,7 @@ package struct ServiceRuntime: Sendable {
         postgres = try PostgresConfig(
             url: config.postgresURL.revealed, applicationName: "bgagent-\(config.name)", lockTimeout: lockTimeout,
             statementTimeout: statementTimeout)
-        pool = Pool(postgres, size: poolSize, log: log)
+        pool = Pool(postgres, size: poolSize, readiness: readiness, log: log)
         health =
             config.healthPort == 0
             ? nil
@@ -61,7 +61,7 @@ package struct ServiceRuntime: Sendable {
         let gate = SchemaGate(pool: pool, readiness: readiness, log: log)
         let health: [any Service] = self.health.map { [$0] } ?? []
         let gated: [any Service] = services.map { GatedService(service: $0, gate: gate) }
-        await ServiceGroup(health + [gate] + gated, readiness: readiness, log: log).runAndExit()
+        await ServiceGroup(health + [pool, gate] + gated, readiness: readiness, log: log).runAndExit()
     }
 }
 

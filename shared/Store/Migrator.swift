@@ -15,6 +15,7 @@ package struct Migration: Sendable {
         Migration(1, "core", PackageResources.v0001_core_sql),
         Migration(2, "functions", PackageResources.v0002_functions_sql),
         Migration(3, "runs", PackageResources.v0003_runs_sql),
+        Migration(4, "model_calls", PackageResources.v0004_model_calls_sql),
     ]
 
     private init(_ version: Int, _ name: String, _ bytes: [UInt8]) {
