@@ -1,9 +1,9 @@
 """Holds messages and events to their schemas in docs/schemas.
 
-    python -m rehearsal.schemas --postgres URL     every event and command of a database
+    python -m rehearsal.schemas --postgres URL     everything that a database holds
 
-`validate_events` and `validate_commands` take rows of task_events and task_commands, so that a test of a
-whole run can call them on what it left. Each returns one line per breach and nothing for a good run.
+`validate_events` and its like take rows of the database, so that a test of a whole run can call them on what it
+left. Each returns one line per breach and nothing for a good run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ from referencing import Registry, Resource
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 Row = Mapping[str, Any]
+QUERIES = {
+    "events": "SELECT task_id, seq, event_type, metadata FROM task_events",
+    "commands": "SELECT task_id, seq, command, payload FROM task_commands",
+    "notifications": "SELECT kind, effect_id, payload FROM effects WHERE kind = 'notification'",
+    "results": "SELECT task_id, attempt, result FROM sessions WHERE result IS NOT NULL",
+}
 
 
 def names() -> list[str]:
@@ -70,6 +76,26 @@ def validate_commands(rows: Iterable[Row]) -> list[str]:
     return list(_rows("commands", "command", "payload", rows))
 
 
+def validate_notifications(rows: Iterable[Row]) -> list[str]:
+    """Rows of effects: `kind`, `effect_id` and `payload` each; what is no notification is left alone."""
+    return [
+        f"notification {row['effect_id']}: {breach}"
+        for row in rows
+        if row["kind"] == "notification"
+        for breach in breaches("notification", row["payload"], "/properties/payload")
+    ]
+
+
+def validate_results(rows: Iterable[Row]) -> list[str]:
+    """Rows of sessions: `task_id`, `attempt` and `result` each; sessions without a result are left alone."""
+    return [
+        f"result of {row['task_id']}-{row['attempt']}: {breach}"
+        for row in rows
+        if row["result"] is not None
+        for breach in breaches("session/result", row["result"])
+    ]
+
+
 def _rows(folder: str, kind: str, content: str, rows: Iterable[Row]) -> Iterator[str]:
     for row in rows:
         name = f"{folder}/{row[kind]}"
@@ -86,11 +112,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m rehearsal.schemas", description=__doc__)
     parser.add_argument("--postgres", required=True, metavar="URL")
     with psycopg.connect(parser.parse_args().postgres, row_factory=dict_row) as connection:
-        events = connection.execute("SELECT task_id, seq, event_type, metadata FROM task_events").fetchall()
-        commands = connection.execute("SELECT task_id, seq, command, payload FROM task_commands").fetchall()
-    found = validate_events(events) + validate_commands(commands)
+        rows = {name: connection.execute(query).fetchall() for name, query in QUERIES.items()}
+    found = validate_events(rows["events"]) + validate_commands(rows["commands"])
+    found += validate_notifications(rows["notifications"]) + validate_results(rows["results"])
     print(*found, sep="\n", end="\n" if found else "")
-    print(f"{len(events)} events, {len(commands)} commands, {len(found)} problems")
+    print(", ".join(f"{len(of_kind)} {name}" for name, of_kind in rows.items()) + f", {len(found)} problems")
     return 1 if found else 0
 
 

@@ -110,6 +110,13 @@ def test_breaches_of_a_run_are_found() -> None:
         assert len(schemas.validate_events([row])) == 1, row
     assert schemas.validate_commands([{"command": "timer_due", "payload": {"kind": "retry"}}]) == []
     assert len(schemas.validate_commands([{"command": "timer_due", "payload": {"kind": "tea"}}])) == 1
+    payload = schemas.schema("notification")["examples"][0]["payload"]
+    told = {"kind": "notification", "effect_id": "n", "payload": payload}
+    assert schemas.validate_notifications([told, {**told, "kind": "pull_request", "payload": {}}]) == []
+    assert len(schemas.validate_notifications([{**told, "payload": {"event": payload["event"]}}])) == 1
+    ended = {"task_id": TASK, "attempt": 1, "result": schemas.schema("session/result")["examples"][0]}
+    assert schemas.validate_results([ended, {**ended, "result": None}]) == []
+    assert len(schemas.validate_results([{**ended, "result": {"outcome": "fine"}}])) == 1
 
 
 @pytest.fixture(scope="module")

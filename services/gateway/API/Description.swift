@@ -44,7 +44,7 @@ struct Description: Sendable {
             "info": [
                 "title": "bgagent", "version": "1",
                 "description": "Background coding agents: submit a task, follow it, cancel it.",
-                "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
+                "license": ["name": "MIT No Attribution", "identifier": "MIT-0"],
             ],
             "servers": [["url": "/"]],
             "paths": .object(paths.mapValues { .object($0) }),
