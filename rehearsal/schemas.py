@@ -2,8 +2,8 @@
 
     python -m rehearsal.schemas --postgres URL     everything that a database holds
 
-`validate_events` and its like take rows of the database, so that a test of a whole run can call them on what it
-left. Each returns one line per breach and nothing for a good run.
+`validate_events` and its like take rows of the database, so that a test of a whole run can call them on what
+it left. Each returns one line per breach and nothing for a good run.
 """
 
 from __future__ import annotations
