@@ -109,8 +109,8 @@ let cliTarget = executable("CLI", "cli", ["Domain", "Threads", "HTTPTypes", "HTT
 let testSupport = Target.target(
     name: "TestSupport",
     dependencies: named([
-        "Domain", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient", "Store",
-        "Messaging", "CLinux", "Threads",
+        "Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient",
+        "Store", "Messaging", "Notifications", "CLinux", "Threads",
     ]),
     path: "Tests/TestSupport", swiftSettings: strict)
 

@@ -39,6 +39,7 @@ class Slack(Simulator):
             "chat.update": self.update,
             "chat.delete": self.delete,
             "conversations.history": self.history,
+            "conversations.list": self.channels,
             "conversations.replies": self.replies,
         }
 
@@ -185,6 +186,16 @@ class Slack(Simulator):
         self.document.value["messages"].remove(message)
         self.document.save()
         return {"channel": message["channel"], "ts": message["ts"]}
+
+    def channels(self, arguments: JsonObject) -> JsonObject:
+        """The channels there are; a bot that knows only a name finds the id here."""
+        size, start = int(arguments.get("limit") or 100), int(arguments.get("cursor") or 0)
+        known = self.document.value["channels"]
+        more = start + size < len(known)
+        return {
+            "channels": known[start : start + size],
+            "response_metadata": {"next_cursor": str(start + size) if more else ""},
+        }
 
     def history(self, arguments: JsonObject) -> JsonObject:
         """Messages of a channel, newest first; replies are in their threads only."""

@@ -193,3 +193,11 @@ def test_a_restart_remembers_messages_and_never_repeats_a_timestamp(tmp_path: Pa
     assert stamps == sorted(set(stamps))
     with running(Slack(tmp_path)) as server:
         assert [message["ts"] for message in Client(server.url).state()["messages"]] == stamps
+
+
+def test_channels_are_listed_page_by_page(slack: Client) -> None:
+    slack("POST", "/__seed", {"channels": [{"id": "C0BUILDS0", "name": "builds"}]})
+    first = slack("GET", "/conversations.list?limit=1").json
+    second = slack("GET", f"/conversations.list?cursor={first['response_metadata']['next_cursor']}").json
+    assert [one["name"] for one in first["channels"] + second["channels"]] == ["bgagent", "builds"]
+    assert second["response_metadata"]["next_cursor"] == ""

@@ -12,7 +12,7 @@ struct GitHubChannel: NotificationChannel {
     static let name = "github"
     static let defaultEvents: Set<TaskEventType> = TaskEventType.finals.union([.prCreated])
     static let targetSchema = TargetSchema(
-        setting: "target", sources: [.subject], purpose: "owner/name#number of an issue or pull request")
+        setting: "channel", sources: [.subject], purpose: "owner/name#number of an issue or pull request")
     static let editsInPlace = true
     /// GitHub asks for no more than 80 new contents a minute; edits count as well.
     static let pace = Pace(perSecond: 1, burst: 10)

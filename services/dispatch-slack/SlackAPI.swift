@@ -31,6 +31,25 @@ struct SlackAPI: Sendable {
             ClientRequest(url: "\(url)/\(method)?\(query)", timeout: .seconds(15)), method, writes: false)
     }
 
+    /// The id of a channel that may be given by name: posting takes either, reading takes ids alone.
+    func channelID(of target: String) async throws(SendError) -> String {
+        let isID =
+            target.utf8.count >= 8 && "CGD".contains(target.prefix(1))
+            && target.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) }
+        if isID { return target }
+        let name = target.hasPrefix("#") ? target.dropFirst() : target[...]
+        var arguments = [("types", "public_channel,private_channel"), ("limit", "1000")]
+        while true {
+            let answer = try await get("conversations.list", arguments)
+            for channel in answer["channels"]?.array ?? [] {
+                if channel["name"]?.string == String(name), let id = channel["id"]?.string { return id }
+            }
+            let cursor = answer["response_metadata"]?["next_cursor"]?.string ?? ""
+            if cursor.isEmpty { throw SendError(.refused, "there is no channel \(target) that we may see") }
+            arguments = Array(arguments.prefix(2)) + [("cursor", cursor)]
+        }
+    }
+
     private func call(_ request: ClientRequest, _ method: String, writes: Bool) async throws(SendError) -> JSONValue {
         var request = request
         request.headers.append(("Authorization", "Bearer \(token.revealed)"))

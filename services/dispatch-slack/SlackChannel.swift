@@ -58,8 +58,8 @@ struct SlackChannel: NotificationChannel {
 
     func lookUp(_ message: SlackMessage, as delivery: ChannelDelivery) async throws(SendError) -> LookUp {
         let thread = SlackThread(delivery.state)
-        // History is only told by id; a name is turned into one by what an earlier message was answered with.
-        let channel = thread?.channel ?? delivery.target
+        let channel =
+            if let thread { thread.channel } else { try await api.channelID(of: delivery.target) }
         var arguments = [("channel", channel), ("include_all_metadata", "true"), ("limit", "200")]
         if let thread {
             arguments.append(("ts", thread.ts))

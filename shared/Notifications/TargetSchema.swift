@@ -13,7 +13,7 @@ package struct TargetSchema: Sendable, Hashable {
         case subject
     }
 
-    /// The name of the preference that holds a target: `channel`, `to`.
+    /// The name of the preference that holds a target, and of the origin's word for where it stands.
     package var setting: String
     /// Tried in this order.
     package var sources: [Source]
