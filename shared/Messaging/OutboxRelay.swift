@@ -111,7 +111,7 @@ package final class OutboxRelay: Service {
 
     /// Publishes one page. Returns how many messages were confirmed.
     package func runOnce(_ connection: AMQPConnection, shards: [Int]) async throws -> Int {
-        let (floor, limit) = (state.withLock { $0.floor.id }, settings.batch)
+        let (floor, limit) = (state.withLock { $0.floor }, settings.batch)
         let page = try await pool.run { try OutboxStore.page(shards: shards, above: floor, limit: limit, in: $0) }
         let confirmed = try await publish(page.rows, connection)
         try await pool.run { try OutboxStore.delete(ids: confirmed, in: $0) }

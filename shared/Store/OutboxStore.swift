@@ -35,8 +35,8 @@ package struct OutboxPage: Sendable {
     package let rows: [OutboxRow]
     /// Transactions below this have ended.
     package let xmin: Int64
-    /// Transactions from this on had not begun.
-    package let xmax: Int64
+    /// A transaction number newer than those of all who took an id up to `lastID`; nil when nothing new was taken.
+    package let horizon: Int64?
     /// The newest id given out before the look, to anyone.
     package let lastID: Int64
 }
@@ -44,25 +44,29 @@ package struct OutboxPage: Sendable {
 /// How far the ids of the outbox are settled: no row at or below can still appear.
 ///
 /// A bare cursor over ids would skip rows (ids commit out of order), and a read from the start would walk over every
-/// dead row while an old snapshot (`pg_dump`) keeps vacuum away. So: ids given out before a look belong to transactions
-/// below that look's xmax; once a later look's xmin has passed it, they have all ended.
+/// dead row while an old snapshot (`pg_dump`) keeps vacuum away. So: a look that sees new ids takes a transaction number
+/// of its own after them, which is above those of all who took them; once a later look's xmin has passed it, they have
+/// all ended. (A snapshot's own xmax will not do: it is only above the newest transaction that has ended, and one that
+/// still runs may be above it.)
 package struct OutboxFloor: Sendable, Hashable {
     /// Read only ids above this.
     package private(set) var id: Int64 = 0
     private var marks: [Mark] = []
-    private struct Mark: Hashable { var xmax: Int64, lastID: Int64 }
+    private struct Mark: Hashable { var horizon: Int64, lastID: Int64 }
+    /// The newest id that a mark was made for.
+    package var markedID: Int64 { marks.last?.lastID ?? id }
 
     package init() {}
 
     /// Learns from a look whose page was read to its end: `pending` are the ids seen and not yet deleted.
     package mutating func advance(_ page: OutboxPage, isWhole: Bool, lowestPending: Int64?) {
-        while let mark = marks.first, mark.xmax <= page.xmin {
+        while let mark = marks.first, mark.horizon <= page.xmin {
             if isWhole { id = max(id, mark.lastID) } else { break }
             marks.removeFirst()
         }
         if let lowestPending { id = min(id, lowestPending - 1) }
-        if marks.count < 64, marks.last?.lastID != page.lastID {
-            marks.append(Mark(xmax: page.xmax, lastID: page.lastID))
+        if let horizon = page.horizon, page.lastID > markedID {
+            marks.append(Mark(horizon: horizon, lastID: page.lastID))
         }
     }
 }
@@ -73,28 +77,29 @@ package enum OutboxStore {
 
     /// The next rows of these shards above `floor`, oldest first. Per task that is the order of commits: the head's row lock
     /// is held from before the id is taken until the commit.
-    package static func page(shards: [Int], above floor: Int64, limit: Int, in connection: Connection) throws
+    package static func page(shards: [Int], above floor: OutboxFloor, limit: Int, in connection: Connection) throws
         -> OutboxPage
     {
-        // The order of the three reads is the proof: ids up to `lastID` were taken by transactions below `xmax`, and
-        // those below `xmin` had ended before the rows were looked at. One round trip, a snapshot for each statement.
+        // The order of the reads is the proof: ids up to `lastID` were taken by transactions below `horizon`, and those
+        // below `xmin` had ended before the rows were looked at. One round trip, a snapshot for each statement.
         let looks = try connection.pipeline([
             // A sequence that gave out nothing yet names its first value all the same.
             "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS last_value FROM outbox_id_seq",
             """
-            SELECT pg_snapshot_xmin(s)::text::bigint AS xmin, pg_snapshot_xmax(s)::text::bigint AS xmax
-            FROM pg_current_snapshot() AS s
+            SELECT CASE WHEN is_called AND last_value > \(floor.markedID) THEN pg_current_xact_id()::text::bigint END
+                AS horizon, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin
+            FROM outbox_id_seq
             """,
             """
             SELECT id, stream, task_id, stream_seq, message_id, exchange, routing_key, type, attempt, traceparent,
                 payload::text
-            FROM outbox WHERE shard = ANY(\(shards.map(Int32.init))::int[]) AND id > \(floor) ORDER BY id LIMIT \(limit)
+            FROM outbox WHERE shard = ANY(\(shards.map(Int32.init))::int[]) AND id > \(floor.id) ORDER BY id LIMIT \(limit)
             """,
         ])
         guard let last = looks[0].first, let snapshot = looks[1].first else { throw StoreError.noRow("outbox_id_seq") }
         return OutboxPage(
             rows: try looks[2].map(OutboxRow.init(row:)), xmin: try snapshot.get("xmin", as: Int64.self),
-            xmax: try snapshot.get("xmax", as: Int64.self), lastID: try last.get("last_value", as: Int64.self))
+            horizon: try snapshot.get("horizon", as: Int64?.self), lastID: try last.get("last_value", as: Int64.self))
     }
 
     /// Forgets what the broker has confirmed. Losing this commit only publishes again, so it does not wait for the disk.
