@@ -14,7 +14,8 @@ struct EmailChannel: NotificationChannel {
         .taskCompleted, .taskFailed, .taskTimedOut, .taskStranded, .approvalRequired, .questionAsked, .budgetExhausted,
     ]
     static let targetSchema = TargetSchema(
-        setting: "channel", sources: [.setting, .userEmail], purpose: "an e-mail address; the user's own where none is named"
+        setting: "channel", sources: [.setting, .userEmail],
+        purpose: "an e-mail address; the user's own where none is named"
     )
 
     let defaultTarget: String?
