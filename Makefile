@@ -55,8 +55,8 @@ migrate: build ## bring the running stack's database and broker to this version
 	@scripts/stack migrate
 
 .PHONY: bench
-bench: bootstrap ## measure, beside a peer; prints Markdown, keeps JSON in bench/results
-	@scripts/bench
+bench: bootstrap ## measure, beside a peer; keeps the table in bench/results (BENCH="--quick submit" for less)
+	@scripts/bench $(BENCH)
 
 .PHONY: docs
 docs: bootstrap ## write the generated pages again

@@ -1,0 +1,1 @@
+"""The peer of the benchmark; its packages are its own, see requirements.in beside this."""
