@@ -51,6 +51,13 @@ import Testing
         }
     }
 
+    @Test func `a cancel after the pull request's intent comes too late`() throws {
+        let ending = Ending.of(
+            ["outcome": "completed", "commit": "abc"], task: try Samples.task(cancelRequested: true), isIntended: true)
+        #expect(ending.trigger == .completed)
+        #expect(ending.opensPullRequest)
+    }
+
     @Test func `a structured error of the agent is kept as it is`() throws {
         let failure = TaskFailure(
             code: "clone_failed", category: .network, title: "t", description: "d", remedy: "r", retryable: true)

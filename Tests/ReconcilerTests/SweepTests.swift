@@ -55,8 +55,7 @@ import Testing
             #expect(count == .init(failed: 1, expired: 1, revived: 0))
             #expect(try TaskStore.load(stuck, in: connection)?.status == .failed)
             #expect(try TaskStore.load(waiting, in: connection)?.status == .failed)
-            #expect(try Self.count("task_events WHERE event_type = 'task_stranded'", connection) == 1)
-            #expect(try Self.count("task_events WHERE event_type = 'task_failed'", connection) == 1)
+            #expect(try Self.count("task_events WHERE event_type = 'task_stranded'", connection) == 2)
         }
     }
 

@@ -78,7 +78,7 @@ import TestSupport
             #expect(
                 types == [
                     "task_created", "hydration_started", "attempt_lost", "hydration_started", "attempt_lost",
-                    "task_stranded",
+                    "task_failed",
                 ])
         }
     }

@@ -78,7 +78,14 @@ struct CommandHandler: MessageHandler {
             return .done
         case .loseAttempt:
             let failure = payload.failure ?? OrchestratorFailures.sessionLost(payload["reason"]?.string)
-            try await step.commit { tx in _ = try TaskStore.loseAttempt(task, failure, in: tx) }
+            try await step.commit { tx -> Void in
+                // What another attempt would run into as well is told at once.
+                if failure.retryable {
+                    _ = try TaskStore.loseAttempt(task, failure, in: tx)
+                } else {
+                    _ = try TaskStore.move(task, on: .failed, .failure(failure), in: tx)
+                }
+            }
             await admission.wake()
             return .done
         case .announceTimeUp:

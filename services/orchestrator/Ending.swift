@@ -21,9 +21,11 @@ struct Ending: Sendable, Hashable {
     }
 
     /// A cancel that was asked for in time wins over whatever the agent still managed to do.
-    static func of(_ result: JSONValue, task: TaskRecord) -> Ending {
+    ///
+    /// - Parameter isIntended: the pull request's intent is written: from then on a cancel comes too late.
+    static func of(_ result: JSONValue, task: TaskRecord, isIntended: Bool = false) -> Ending {
         let reported = result["outcome"]?.string
-        if task.cancelRequested { return Ending(.cancelled, TaskOutcome.cancelled.rawValue) }
+        if task.cancelRequested && !isIntended { return Ending(.cancelled, TaskOutcome.cancelled.rawValue) }
         guard let outcome = reported.flatMap(TaskOutcome.init(rawValue:)) else {
             return Ending(.failed, "failed", OrchestratorFailures.unknownResult(reported))
         }

@@ -18,13 +18,14 @@ struct Finalization: Sendable {
         let stored = try await pool.run { connection in
             (
                 try SessionStore.result(task.id, attempt: task.attempt, in: connection),
+                try PullRequestStore.isIntended(task.id, in: connection),
                 try connection.query(
                     "SELECT (cost_usd * 1000000)::bigint AS micros, turn FROM task_heads WHERE task_id = \(task.id.rawValue)"
                 ).only()
             )
         }
         let result = stored.0 ?? [:]
-        let ending = Ending.of(result, task: task)
+        let ending = Ending.of(result, task: task, isIntended: stored.1)
         do {
             let head = try await verify(task, result)
             guard ending.opensPullRequest else {
@@ -34,23 +35,20 @@ struct Finalization: Sendable {
             let issue = try await title(task, forge)
             let request = PullRequestText.make(
                 task, result: result, issueTitle: issue, isDraft: ending.isDraft,
-                cost: USD(micros: try stored.1.get("micros", as: Int64.self)),
-                turns: try stored.1.get("turn", as: Int.self))
+                cost: USD(micros: try stored.2.get("micros", as: Int64.self)),
+                turns: try stored.2.get("turn", as: Int.self))
             try await pool.transaction { tx in
                 // Under the task's lock: a cancel is either seen here or comes too late.
                 guard let current = try TaskStore.lock(task.id, in: tx), current.status == .finalizing else {
                     throw StoreError.conflict
                 }
-                if !current.cancelRequested || task.cancelRequested {
-                    try PullRequestStore.intend(
-                        current,
-                        [
-                            "head": .string(request.head), "base": .string(request.base),
-                            "draft": .bool(request.isDraft),
-                        ], in: tx)
-                } else {
-                    throw StoreError.conflict
-                }
+                // Seen only now: decide again with it.
+                if current.cancelRequested && !task.cancelRequested { throw StoreError.conflict }
+                try PullRequestStore.intend(
+                    current,
+                    [
+                        "head": .string(request.head), "base": .string(request.base), "draft": .bool(request.isDraft),
+                    ], in: tx)
             }
             let opened = try await open(request, task, forge)
             return try await end(task, step, ending, result, head: head, pullRequest: opened)

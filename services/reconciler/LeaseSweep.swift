@@ -22,7 +22,7 @@ struct LeaseSweep: Sendable {
         let lost = try await pool.transaction { tx -> [TaskRecord] in
             guard try SweepStore.databaseAge(in: tx) >= lease else { return [] }
             let expired = try SessionStore.expired(limit: 100, in: tx)
-            for task in expired { try TaskStore.loseAttempt(task, Self.failure(lease), in: tx) }
+            for task in expired { try TaskStore.loseAttempt(task, Self.failure(lease), isSwept: true, in: tx) }
             return expired
         }
         for task in lost {

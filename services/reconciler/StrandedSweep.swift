@@ -24,16 +24,16 @@ struct StrandedSweep: Sendable {
         let count = try await pool.transaction { tx in
             var count = Count()
             for task in try SweepStore.stranded(afterSeconds: stale, limit: 100, in: tx) {
-                try Self.strand(task, in: tx)
+                try Self.strand(task, Self.standsStill(task), in: tx)
                 count.failed += 1
             }
             for task in try SweepStore.expiredInQueue(afterSeconds: queueLimit, limit: 100, in: tx) {
-                try TaskStore.move(task, on: .failed, .failure(Self.queueTooLong), in: tx)
+                try Self.strand(task, Self.queueTooLong, in: tx)
                 count.expired += 1
             }
             for task in try SweepStore.staleFinalizing(afterSeconds: min(stale, 60), limit: 100, in: tx) {
                 if task.stepAttempts >= tries {
-                    try Self.strand(task, in: tx)
+                    try Self.strand(task, Self.standsStill(task), in: tx)
                     count.failed += 1
                 } else {
                     try SweepStore.commandFinalize(task, in: tx)
@@ -49,15 +49,18 @@ struct StrandedSweep: Sendable {
         return count
     }
 
-    private static func strand(_ task: TaskRecord, in tx: Connection) throws {
-        let failure = TaskFailure(
+    private static func strand(_ task: TaskRecord, _ failure: TaskFailure, in tx: Connection) throws {
+        try TaskStore.move(
+            task, on: .failed, .failure(failure), event: .taskStranded,
+            metadata: ["code": .string(failure.code), "prior_status": .string(task.status.rawValue)], in: tx)
+    }
+
+    private static func standsStill(_ task: TaskRecord) -> TaskFailure {
+        TaskFailure(
             code: "task_stranded", category: .timeout, title: "The task did not move any more",
             description: "It stood in \(task.status.rawValue) for too long and nothing took it on.",
             remedy: "Check that orchestrator and compute adapter run and are ready; then submit again.", retryable: true
         )
-        try TaskStore.move(
-            task, on: .failed, .failure(failure), event: .taskStranded,
-            metadata: ["code": .string(failure.code), "prior_status": .string(task.status.rawValue)], in: tx)
     }
 
     private static let queueTooLong = TaskFailure(

@@ -17,6 +17,10 @@ package enum PullRequestStore {
             """)
     }
 
+    package static func isIntended(_ task: TaskID, in connection: Connection) throws -> Bool {
+        try !connection.query("SELECT 1 FROM effects WHERE effect_id = \(id(task))").isEmpty
+    }
+
     /// Notes a try whose end is not known.
     package static func markUnknown(_ task: TaskID, _ error: String, in connection: Connection) throws {
         try connection.query(

@@ -89,9 +89,12 @@ package enum TaskStore {
     /// Puts the work back in the queue for its next attempt, or fails the task when none is left.
     ///
     /// The one place that decides it: orchestrator, compute adapter and reconciler all come here.
+    ///
+    /// - Parameter isSwept: the reconciler found it: the end is then told as `task_stranded`.
     @discardableResult
-    package static func loseAttempt(_ task: TaskRecord, _ failure: TaskFailure, in tx: Connection) throws -> TaskRecord
-    {
+    package static func loseAttempt(
+        _ task: TaskRecord, _ failure: TaskFailure, isSwept: Bool = false, in tx: Connection
+    ) throws -> TaskRecord {
         let left = task.attempt < task.maxAttempts && !task.cancelRequested
         try TaskLog.append(
             .attemptLost, to: task.id, attempt: task.attempt,
@@ -109,7 +112,7 @@ package enum TaskStore {
             return try move(task, on: .attemptLost, changes, in: tx)
         }
         return try move(
-            task, on: .failed, .failure(failure), event: .taskStranded,
+            task, on: .failed, .failure(failure), event: isSwept ? .taskStranded : .taskFailed,
             metadata: ["code": .string(failure.code), "prior_status": .string(task.status.rawValue)], in: tx)
     }
 
