@@ -107,8 +107,15 @@ struct PreReceive {
             credential: .init(password: try forges.token(reference)), environment: environment,
             deadline: config.pushDeadline)
         guard outcome.isSuccess else {
-            throw Refused(reason: "the forge did not take the branch: \(outcome.errors.suffix(500))")
+            throw Refused(reason: "the forge did not take the branch: \(Self.words(of: outcome.errors))")
         }
+    }
+
+    /// What the forge itself says about a push, which it says first; else the end of what git says.
+    static func words(of errors: String) -> String {
+        let said = errors.split(separator: "\n").filter { $0.hasPrefix("remote:") }
+            .map { $0.dropFirst(7).drop { $0 == " " } }.filter { !$0.isEmpty }
+        return said.isEmpty ? String(errors.suffix(500)) : String(said.joined(separator: "; ").prefix(500))
     }
 
     /// Where git keeps the objects of a push that is not accepted yet.
