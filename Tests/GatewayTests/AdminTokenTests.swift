@@ -19,8 +19,7 @@ import Testing
     }
 
     private func withPool(_ body: (Pool) async throws -> Void) async throws {
-        let pool = try World.makePool(try ScratchDatabase.url())
-        try await pool.run { _ = try Migrator.run(on: $0) }
+        let pool = try await World.makePool(try ScratchDatabase.url())
         do {
             try await body(pool)
         } catch {

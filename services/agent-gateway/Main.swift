@@ -7,6 +7,7 @@ import HTTPClient
 import HTTPServer
 import HTTPTypes
 import Lifecycle
+import Postgres
 import Runtime
 import Store
 import Telemetry
@@ -20,24 +21,39 @@ struct AgentGateway {
         }
         try config.install()
         let runtime = try ServiceRuntime(config.service)
+        let (router, calls) = try compose(
+            config, pool: runtime.pool, hookBinary: Process.executable,
+            variables: ProcessInfo.processInfo.environment, metrics: .process, log: runtime.log)
+        await runtime.runAndExit([
+            calls, try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log),
+        ])
+    }
+
+    /// All routes, and what has to run beside them.
+    ///
+    /// - Parameters:
+    ///   - hookBinary: this program, for git to run as its hook.
+    ///   - variables: the environment, of which the hook gets what it needs.
+    static func compose(
+        _ config: AgentGatewayConfig, pool: Pool, hookBinary: String, variables: [String: String], metrics: Metrics,
+        log: Logger
+    ) throws -> (Router, any Service) {
         let staging = StagingStore(
-            directory: config.service.dataDirectory, hookBinary: Process.executable, git: config.git)
+            directory: config.service.dataDirectory, hookBinary: hookBinary, git: config.git)
         let sessions = SessionRoutes(
-            pool: runtime.pool, intake: EventIntake(redaction: try Redactor()),
+            pool: pool, intake: EventIntake(redaction: try Redactor()),
             artifacts: ArtifactStore(directory: "\(config.service.dataDirectory)/artifacts", staging: staging),
-            leaseSeconds: Int(config.lease.components.seconds), inboxPoll: config.inboxPoll, log: runtime.log)
+            leaseSeconds: Int(config.lease.components.seconds), inboxPoll: config.inboxPoll, log: log)
         let git = GitRoutes(
-            pool: runtime.pool, staging: staging, forges: ForgeAccess(config.forge, http: HTTPClient()),
+            pool: pool, staging: staging, forges: ForgeAccess(config.forge, http: HTTPClient()),
             backend: HTTPBackend(git: config.git, deadline: config.gitDeadline), maxPush: config.maxPushBytes,
-            hookEnvironment: AgentGatewayConfig.hookEnvironment(ProcessInfo.processInfo.environment))
+            hookEnvironment: AgentGatewayConfig.hookEnvironment(variables))
         let model = try ModelRoutes(
-            config.model, pool: runtime.pool, gateway: try Random.token(bytes: 12), metrics: .process, log: runtime.log)
+            config.model, pool: pool, gateway: try Random.token(bytes: 12), metrics: metrics, log: log)
         var router = AgentRouter.make()
         sessions.add(to: &router)
         git.add(to: &router)
         model.add(to: &router)
-        await runtime.runAndExit([
-            model.service, try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log),
-        ])
+        return (router, model.service)
     }
 }

@@ -12,12 +12,12 @@ struct TokenUsage: Sendable, Hashable {
 
     /// Takes over what a `usage` object says; what it does not say stays. Counts of a stream are cumulative.
     mutating func take(_ usage: JSONValue) {
-        func count(_ name: String) -> Int64? { usage[name]?.integer.map { min(max($0, 0), 1 << 40) } }
+        func count(_ name: String) -> Int64? { usage[name]?.integer.map { min(max($0, 0), 1 << 32) } }
         input = count("input_tokens") ?? input
         output = max(output, count("output_tokens") ?? 0)
         cacheRead = count("cache_read_input_tokens") ?? cacheRead
         if let hour = usage["cache_creation"]?["ephemeral_1h_input_tokens"]?.integer {
-            cacheWrite1h = min(max(hour, 0), 1 << 40)
+            cacheWrite1h = min(max(hour, 0), 1 << 32)
         }
         if let all = count("cache_creation_input_tokens") { cacheWrite5m = max(0, all - cacheWrite1h) }
     }

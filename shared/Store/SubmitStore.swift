@@ -6,8 +6,8 @@ package struct SubmitContext: Sendable {
     package let principal: Principal
     /// The repository, when it is onboarded.
     package let repo: RepoRecord?
-    /// Tasks of the user that wait for a slot; counted no further than asked.
-    package let waiting: Int
+    /// Tasks of the user that wait for a slot, counted no further than asked; nil when none were.
+    package let waiting: Int?
     /// The user's own number of tasks at work at once.
     package let userSlots: Int?
     /// A fresh id by the database's clock.
@@ -103,16 +103,17 @@ package enum SubmitStore {
         return SubmitContext(
             principal: try Principal(row: row),
             repo: try row.get("onboarded", as: Bool.self) ? try RepoRecord(row: row) : nil,
-            waiting: try row.get("waiting", as: Int.self), userSlots: try row.get("user_slots", as: Int?.self),
+            waiting: countUpTo > 0 ? try row.get("waiting", as: Int.self) : nil,
+            userSlots: try row.get("user_slots", as: Int?.self),
             taskID: try row.ulid("fresh_id"), earlier: earlier)
     }
 
     /// Law 1 for a submit: key, task, head, first event and first command in one flight and one transaction, all or
-    /// nothing. The flight ends with the task as it then is.
+    /// nothing.
     ///
     /// Throws the unique violation `idempotency_keys_pkey` when another submit with the key came first.
     package static func insert(
-        _ task: NewTask, key: IdempotencyKey?, in connection: Connection
+        _ task: NewTask, _ context: SubmitContext, key: IdempotencyKey?, in connection: Connection
     ) throws -> TaskSnapshot {
         var flight: [Query] = []
         if let key {
@@ -132,7 +133,9 @@ package enum SubmitStore {
                 \(task.description), \(task.workflow), \(task.channelSource), \(task.branchName), \(task.baseBranch),
                 \(task.model), \(task.maxTurns), \(task.maxBudget), \(task.maxDurationSeconds), \(task.maxAttempts),
                 \(task.settings), \(task.notifications), \(task.traceparent))
+            RETURNING created_at
             """)
+        let made = flight.count - 1
         flight.append(
             """
             INSERT INTO task_heads (task_id, user_id, repo, traceparent)
@@ -146,9 +149,10 @@ package enum SubmitStore {
                     "channel_source": .string(task.channelSource), "workflow": .string(task.workflow),
                 ]))
         flight.append(TaskLog.command(.taskSubmitted, to: task.id, attempt: 1))
-        flight.append(TaskQueries.snapshotQuery(task.id))
-        guard let row = try connection.pipeline(flight).last?.first else { throw StoreError.noRow("tasks") }
-        return try TaskSnapshot(row: row, hasQueue: true)
+        guard let row = try connection.pipeline(flight)[made].first else { throw StoreError.noRow("tasks") }
+        return TaskSnapshot(
+            submitted: task, waiting: context.waiting, userSlots: context.userSlots,
+            createdAt: try row.get("created_at", as: Timestamp.self))
     }
 
     /// What a user submitted under this key.

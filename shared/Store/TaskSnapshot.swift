@@ -116,6 +116,59 @@ package struct TaskSnapshot: Sendable {
     }
 }
 
+extension TaskSnapshot {
+    /// A task that was submitted just now, known without reading it again.
+    ///
+    /// - Parameters:
+    ///   - waiting: how many of the user's tasks waited before it; nil when they were not counted.
+    ///   - createdAt: as the database gave it.
+    init(submitted task: NewTask, waiting: Int?, userSlots: Int?, createdAt: Timestamp) {
+        id = task.id
+        userID = task.userID
+        repo = task.repo.rawValue
+        issueNumber = task.issueNumber
+        description = task.description
+        workflow = task.workflow
+        channelSource = task.channelSource
+        status = .submitted
+        attempt = 1
+        maxAttempts = task.maxAttempts
+        branchName = task.branchName
+        baseBranch = task.baseBranch
+        model = task.model
+        maxTurns = task.maxTurns
+        maxBudget = task.maxBudget
+        maxDurationSeconds = task.maxDurationSeconds
+        notifications = task.notifications.text
+        outcome = nil
+        pullRequestURL = nil
+        pullRequestNumber = nil
+        headSHA = nil
+        answerText = nil
+        error = nil
+        wakeCondition = nil
+        cancelRequestedAt = nil
+        let parts = task.traceparent.split(separator: "-")
+        traceID = parts.count > 1 ? String(parts[1]) : ""
+        self.createdAt = createdAt
+        statusChangedAt = createdAt
+        updatedAt = createdAt
+        startedAt = nil
+        completedAt = nil
+        turn = 0
+        cost = Money(micros: 0)
+        currentTool = nil
+        lastMilestone = nil
+        lastMilestoneAt = nil
+        lastEventType = TaskEventType.taskCreated.rawValue
+        lastEventAt = createdAt
+        lastSeq = 1
+        queuePosition = waiting.map { $0 + 1 }
+        self.userSlots = userSlots
+        readAt = createdAt
+    }
+}
+
 /// Where a page of the newest tasks goes on: behind this one.
 package struct TaskCursor: Sendable, Hashable {
     package let createdAt: Timestamp

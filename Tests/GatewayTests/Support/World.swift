@@ -55,8 +55,12 @@ final class World: Sendable {
     }
 
     /// Runs `body` with a gateway that has one administrator, one repository `acme/shop`, and no rate limits.
+    ///
+    /// - Parameter patience: the longest wait for a lock or statement; the product's second is too short for a machine
+    ///   that runs every test at once.
     static func with<Result>(
-        _ change: (inout GatewaySettings) -> Void = { _ in }, isolation: isolated (any Actor)? = #isolation,
+        patience: Duration = .seconds(30), _ change: (inout GatewaySettings) -> Void = { _ in },
+        isolation: isolated (any Actor)? = #isolation,
         _ body: (World) async throws -> Result
     ) async throws -> Result {
         var settings = GatewaySettings()
@@ -66,10 +70,9 @@ final class World: Sendable {
         settings.watchTick = .milliseconds(50)
         change(&settings)
         return try await withScratchDatabase { url in
-            let pool = try makePool(url)
+            let pool = try await makePool(url, patience: patience)
             let (token, hash) = try Authenticator.makeToken()
             let admin = try await pool.run { connection in
-                _ = try Migrator.run(on: connection)
                 _ = try connection.transaction { try TokenStore.bootstrap(hash: hash, keep: {}, in: $0) }
                 try connection.query("INSERT INTO repos (repo, default_branch) VALUES ('acme/shop', 'main')")
                 let user = try connection.query("SELECT user_id FROM users WHERE name = 'admin'").only()
@@ -98,11 +101,18 @@ final class World: Sendable {
         }
     }
 
-    static func makePool(_ url: String) throws -> Pool {
-        Pool(
+    /// A pool over a database that it brings to the current schema.
+    static func makePool(_ url: String, patience: Duration = .seconds(30)) async throws -> Pool {
+        let migrating = Pool(
             try PostgresConfig(
-                url: url, applicationName: "gateway-tests", lockTimeout: .seconds(1), statementTimeout: .seconds(1)),
-            size: 8)
+                url: url, applicationName: "gateway-tests", lockTimeout: .seconds(60), statementTimeout: .seconds(60)),
+            size: 1)
+        try await migrating.run { _ = try Migrator.run(on: $0) }
+        await migrating.close()
+        return Pool(
+            try PostgresConfig(
+                url: url, applicationName: "gateway-tests", lockTimeout: patience, statementTimeout: patience),
+            size: 8, patience: patience)
     }
 
     /// Methods and paths of the API's description.

@@ -34,7 +34,7 @@ struct Submission: Sendable {
             throw APIError(422, "REPO_NOT_ONBOARDED", "\(repo) is not onboarded; an administrator adds it first")
         }
         let limit = settings.maxQueuedPerUser
-        if limit > 0, context.waiting >= limit {
+        if let waiting = context.waiting, waiting >= limit {
             throw APIError.limited(
                 "admission_rejected: \(limit) tasks of yours wait already; cancel some or wait", retryAfter: 300)
         }

@@ -119,12 +119,13 @@ struct TaskRoutes: Sendable {
             if let earlier = context.earlier { return try replay(earlier, submission, in: connection) }
             let task = try submission.task(context, settings, call.request)
             do {
-                let made = try SubmitStore.insert(task, key: submission.key, in: connection)
+                let made = try SubmitStore.insert(task, context, key: submission.key, in: connection)
                 return .response(Answer.data(status: 201) { $0.task(made, userSlots: settings.userSlots) })
             } catch let error as PostgresError where error.isUniqueViolation(of: "idempotency_keys_pkey") {
-                guard let key, let user = Optional(context.principal.userID),
-                    let earlier = try SubmitStore.earlier(key.key, of: user, in: connection)
-                else { throw APIError.unavailable }
+                let user = context.principal.userID
+                guard let key, let earlier = try SubmitStore.earlier(key.key, of: user, in: connection) else {
+                    throw APIError.unavailable
+                }
                 return try replay(earlier, submission, in: connection)
             }
         }
