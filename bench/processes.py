@@ -55,6 +55,17 @@ def cpu_of(pids: Sequence[int]) -> float:
     return total / TICKS
 
 
+def parent_of(pid: int) -> int:
+    """Who started it."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def cpu_of_children(pid: int) -> float:
+    """Seconds of CPU that all its children have used, those that it has seen end included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return cpu_of(children_of(pid)) + (int(fields[13]) + int(fields[14])) / TICKS
+
+
 def children_of(pid: int) -> list[int]:
     """The processes that another has started and that still run."""
     found: list[int] = []

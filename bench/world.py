@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg
 
-from bench.processes import Failed, Process, children_of, cpu_of, free_port
+from bench.processes import Failed, Process, cpu_of_children, free_port, parent_of
 
 ROOT = Path(__file__).resolve().parent.parent
 USERS = 1000
@@ -248,8 +248,7 @@ class World:
         self.db.execute("TRUNCATE tasks, outbox, consumer_positions, stream_heads CASCADE")
 
     def postgres_cpu(self) -> float:
-        """CPU that the database's processes have used so far, those that ended left out."""
+        """Seconds of CPU that the database's processes have used so far, those that ended included."""
         row = self.db.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
-        parent = int(Path(f"/proc/{row[0]}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        return cpu_of(children_of(parent))
+        return cpu_of_children(parent_of(int(row[0])))
