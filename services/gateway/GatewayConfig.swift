@@ -35,7 +35,9 @@ struct GatewayConfig: Sendable {
         service = ServiceConfig(&environment, name: "gateway")
         host = environment.string("BGAGENT_GATEWAY_HOST", default: "127.0.0.1", "address of the REST API")
         port = environment.int("BGAGENT_GATEWAY_PORT", default: 8080, in: 0...65535, "port of the REST API")
-        threads = environment.int("BGAGENT_GATEWAY_THREADS", default: 4, in: 1...8, "threads that answer requests")
+        threads = environment.int(
+            "BGAGENT_GATEWAY_THREADS", default: 8, in: 1...8,
+            "threads that answer requests; as many commits share one write to the disk")
         var settings = GatewaySettings()
         settings.model = environment.string(
             "BGAGENT_MODEL", default: settings.model, "model of tasks whose repository names none")

@@ -95,15 +95,16 @@ END $$;
 
 -- The outbox row of an event. Also how a lost message is made again from the event that it tells.
 CREATE FUNCTION publish_event(h task_heads, p_seq bigint, p_id text, p_type text, p_at timestamptz, p_attempt int,
-    p_metadata jsonb) RETURNS void LANGUAGE sql AS $$
+    p_metadata jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO outbox (shard, stream, task_id, stream_seq, message_id, exchange, routing_key, type, attempt,
         traceparent, payload)
     VALUES (outbox_shard(h.task_id), 'events', h.task_id, p_seq, p_id, 'task.events', h.task_id || '.' || p_type,
         p_type, p_attempt, h.traceparent,
         json_build_object('event_id', p_id, 'task_id', h.task_id, 'seq', p_seq, 'event_type', p_type,
             'timestamp', p_at, 'attempt', p_attempt, 'user_id', h.user_id, 'repo', h.repo,
-            'trace_id', split_part(h.traceparent, '-', 2), 'metadata', p_metadata))
-$$;
+            'trace_id', split_part(h.traceparent, '-', 2), 'metadata', p_metadata));
+END $$;
 
 CREATE FUNCTION append_command(p_task text, p_attempt int, p_command text, p_payload jsonb)
     RETURNS bigint LANGUAGE plpgsql AS $$
@@ -122,23 +123,25 @@ BEGIN
 END $$;
 
 CREATE FUNCTION publish_command(h task_heads, p_seq bigint, p_id text, p_command text, p_attempt int, p_payload jsonb)
-    RETURNS void LANGUAGE sql AS $$
+    RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO outbox (shard, stream, task_id, stream_seq, message_id, exchange, routing_key, type, attempt,
         traceparent, payload)
     VALUES (outbox_shard(h.task_id), 'commands', h.task_id, p_seq, p_id, 'task.commands',
         h.task_id || '.' || p_command, p_command, p_attempt, h.traceparent,
         json_build_object('command_id', p_id, 'task_id', h.task_id, 'seq', p_seq, 'command', p_command,
-            'attempt', p_attempt, 'payload', p_payload))
-$$;
+            'attempt', p_attempt, 'payload', p_payload));
+END $$;
 
 -- A hint to the compute adapters. Not ordered and not counted: the session row is the truth, sweeps find what is lost.
 CREATE FUNCTION append_compute(p_task text, p_attempt int, p_type text, p_routing_key text, p_payload json)
-    RETURNS void LANGUAGE sql AS $$
+    RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO outbox (shard, stream, task_id, stream_seq, message_id, exchange, routing_key, type, attempt,
         traceparent, payload)
     SELECT outbox_shard(p_task), 'compute', p_task, 0, new_ulid(now_ms()), 'compute.commands', p_routing_key, p_type,
-        p_attempt, traceparent, p_payload FROM task_heads WHERE task_id = p_task
-$$;
+        p_attempt, traceparent, p_payload FROM task_heads WHERE task_id = p_task;
+END $$;
 
 CREATE FUNCTION seal_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

@@ -217,7 +217,8 @@ BEGIN
 END $$;
 
 -- The outbox row of a planned notification; also how a lost one is made again.
-CREATE FUNCTION publish_notification(p_effect text, p_attempt int) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION publish_notification(p_effect text, p_attempt int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO outbox (shard, stream, task_id, stream_seq, message_id, exchange, routing_key, type, attempt,
         traceparent, payload)
     SELECT outbox_shard(e.task_id), 'notifications.' || e.channel, e.task_id, e.stream_seq, e.effect_id,
@@ -225,5 +226,5 @@ CREATE FUNCTION publish_notification(p_effect text, p_attempt int) RETURNS void 
         json_build_object('notification_id', e.effect_id, 'channel', e.channel, 'target', e.target,
             'task_id', e.task_id, 'seq', e.stream_seq, 'event_id', e.event_id, 'event_type', e.event_type,
             'payload', e.payload)
-        FROM effects e JOIN task_heads h USING (task_id) WHERE e.effect_id = p_effect
-$$;
+        FROM effects e JOIN task_heads h USING (task_id) WHERE e.effect_id = p_effect;
+END $$;
