@@ -81,11 +81,15 @@ package enum ChannelRule: String, CaseIterable, Sendable, CustomTestStringConver
         _ = try await bench.plan(.taskFailed, of: task)
         try await bench.look()
         let refused = MonotonicTime.now
-        #expect(try await bench.fixture.states(task) == ["planned"])
-        #expect(try await bench.subject.arrived(task).isEmpty)
+        let (states, arrived) = (
+            try await bench.fixture.states(task), try await bench.subject.arrived(task).isEmpty
+        )
         try await bench.work(task, until: ["sent"])
         #expect(try await bench.subject.arrived(task).count == 1)
+        // SMTP names no time: its next try follows as soon as the bench lets it, which may be before we look.
         if bench.subject.canLookUp {
+            #expect(states == ["planned"])
+            #expect(arrived)
             #expect(refused.elapsed > .milliseconds(700))
             #expect(try await bench.fixture.ledger(task).first?.attempts == 1)
         }
