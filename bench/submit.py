@@ -35,7 +35,8 @@ def measure(world: World) -> list[Figure]:
     published: list[load.Load] = []
     peer: list[load.Load] = []
     cpu: list[float] = []
-    with world.ready("gateway") as gateway, peers.start(world, peer_port):
+    peer_cpu: list[float] = []
+    with world.ready("gateway") as gateway, peers.start(world, peer_port) as other:
         for port in (world.gateway_port, peer_port):
             load.closed(port, requests, 1)
         for _ in range(settings.rounds):
@@ -52,10 +53,13 @@ def measure(world: World) -> list[Figure]:
             with world.ready("relay"):
                 published.append(load.closed(world.gateway_port, requests, settings.seconds))
             peers.clear(world)
+            before = other.cpu_seconds()
             peer.append(load.closed(peer_port, requests, settings.seconds))
+            peer_cpu.append((other.cpu_seconds() - before) / peer[-1].requests * 1e6)
     part = "POST /tasks"
     shares = [one.rate / top * 100 for one, top in zip(alone, ceiling, strict=True)]
-    times = [one.rate / other.rate for one, other in zip(published, peer, strict=True)]
+    times = [one.rate / beside.rate for one, beside in zip(published, peer, strict=True)]
+    ahead = [one.rate / beside.rate for one, beside in zip(alone, peer, strict=True)]
     return [
         Figure(part, "durable", median(one.rate for one in alone), "/s", samples=[one.rate for one in alone]),
         Figure(part, "p50, 32 clients", median(one.p50_ms for one in alone), "ms"),
@@ -71,5 +75,7 @@ def measure(world: World) -> list[Figure]:
             samples=[one.rate for one in published],
         ),
         Figure(part, "peer", median(one.rate for one in peer), "/s", samples=[one.rate for one in peer]),
+        Figure(part, "peer's CPU for one, publishing included", median(peer_cpu), "µs"),
+        Figure(part, "beside the peer", median(ahead), "×", None, "ours publishes later", samples=ahead),
         Figure(part, "beside the peer", median(times), "×", at_least(4), "both publish", samples=times),
     ]
