@@ -24,7 +24,12 @@ def measure() -> list[Figure]:
     began = time.monotonic()
     took = math.nan
     process = subprocess.Popen(
-        [str(ROOT / "scripts" / "demo")], env=env, stdout=subprocess.PIPE, text=True, errors="replace"
+        [str(ROOT / "scripts" / "demo")],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
     )
     assert process.stdout is not None
     try:
@@ -36,4 +41,5 @@ def measure() -> list[Figure]:
         process.send_signal(signal.SIGTERM)
         process.stdout.close()
         process.wait(60)
+        subprocess.run([str(ROOT / "scripts" / "stack"), "down", "--quiet", "--wipe"], env=env, check=False)
     return [Figure("make demo", "warm, to the first finished task", took, "s", below(60))]
