@@ -106,6 +106,11 @@ let serviceTargets: [Target] = services.map { executable($0.module, "services/\(
 let channelTargets: [Target] = channels.map { executable($0.module, "services/\($0.folder)", channelDependencies) }
 let cliTarget = executable("CLI", "cli", ["Domain", "Threads", "HTTPTypes", "HTTPClient"])
 
+/// Processes that the spine's tests kill and freeze.
+let spineWorker = executable(
+    "SpineWorker", "Tests/SpineWorker",
+    ["Domain", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store", "Messaging"])
+
 let testSupport = Target.target(
     name: "TestSupport",
     dependencies: named([
@@ -124,6 +129,7 @@ let testTargets: [Target] =
             name: "\(module)Tests",
             dependencies: named(
                 [module, "TestSupport"] + dependencies.filter { !$0.hasPrefix("C") || $0 == "Config" || $0 == "Crypto" }
+                    + (module == "Messaging" ? ["SpineWorker"] : [])
             ),
             path: "Tests/\(module)Tests", exclude: module == "CLI" ? ["Golden"] : [], swiftSettings: strict)
     }
@@ -135,6 +141,6 @@ let package = Package(
         + [.executable(name: "bgagent", targets: ["CLI"])],
     targets: systemLibraries
         + [.target(name: "CLinux", path: "shared/CLinux")]
-        + libraryTargets + serviceTargets + channelTargets + [cliTarget, testSupport] + testTargets,
+        + libraryTargets + serviceTargets + channelTargets + [cliTarget, spineWorker, testSupport] + testTargets,
     swiftLanguageModes: [.v6]
 )

@@ -64,6 +64,28 @@ import TestSupport
         }
     }
 
+    @Test func `an outbox that was never used leaves its first id to come`() async throws {
+        try await Fixture.with { fixture in
+            let relay = try fixture.connection()
+            var floor = OutboxFloor()
+            for _ in 0..<5 { try Self.drain(&floor, relay) }
+            _ = try fixture.submit(relay)
+            let page = try OutboxStore.page(shards: Array(0..<8), above: floor, limit: 100, in: relay)
+            #expect(page.rows.map(\.id) == [1, 2])
+        }
+    }
+
+    @Test func `lanes that are held back fill no page`() async throws {
+        try await Fixture.with { fixture in
+            let connection = try fixture.connection()
+            let (first, second) = (try fixture.submit(connection), try fixture.submit(connection))
+            let held = ["events/\(first)", "commands/\(first)"]
+            let page = try OutboxStore.page(
+                shards: Array(0..<8), above: OutboxFloor(), limit: 2, without: held, in: connection)
+            #expect(page.rows.map(\.lane) == ["events/\(second)", "commands/\(second)"])
+        }
+    }
+
     @Test func `what stays keeps the floor below it`() async throws {
         try await Fixture.with { fixture in
             let connection = try fixture.connection()

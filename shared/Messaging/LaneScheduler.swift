@@ -8,17 +8,24 @@ struct LaneItem: Sendable {
     /// Attempts so far when it comes from Postgres; nil when it comes from the broker.
     let parkedAttempts: Int?
     let ack: @Sendable () -> Void
+
+    /// True when it may have been begun before: such a message is counted before it is handled.
+    var isRepeat: Bool { redelivered || parkedAttempts != nil }
 }
 
 /// A lane per task: one message of a task at a time, in order; different tasks side by side, up to `width`.
 ///
 /// Holds no more than the broker's prefetch and one page of parked messages, so its queues need no bound of their own.
 actor LaneScheduler {
+    /// How long a drain waits for handlers before it cancels them: below what a process has for its end.
+    private static let patience = Duration.seconds(7)
+
     private let width: Int
     private let executor: MessageExecutor
     private var waiting: [TaskID: [LaneItem]] = [:]
-    private var active: Set<TaskID> = []
+    private var running: [TaskID: Task<Void, Never>] = [:]
     private var ready: [TaskID] = []
+    private var refusals = 0
     private var closed = false
     private var idle: [CheckedContinuation<Void, Never>] = []
 
@@ -32,53 +39,73 @@ actor LaneScheduler {
         guard !closed else { return }
         let task = item.message.taskID
         waiting[task, default: []].append(item)
-        if !active.contains(task) && waiting[task]?.count == 1 { ready.append(task) }
+        if running[task] == nil && waiting[task]?.count == 1 { ready.append(task) }
         startLanes()
     }
 
     /// A message that cannot be decoded belongs to no lane.
     func refuse(_ delivery: Delivery, reason: String, ack: @escaping @Sendable () -> Void) {
         guard !closed else { return }
-        Task { await executor.refuse(delivery, reason: reason, ack: ack) }
+        refusals += 1
+        Task {
+            await executor.refuse(delivery, reason: reason, ack: ack)
+            refusals -= 1
+            tellIdle()
+        }
     }
 
-    /// True while messages of the task are queued or handled here.
-    func isBusy(_ task: TaskID) -> Bool { active.contains(task) || waiting[task] != nil }
+    /// Tasks whose messages are queued or handled here.
+    var busy: Set<TaskID> { Set(running.keys).union(waiting.keys) }
 
-    /// Takes nothing new and returns when what runs has ended.
+    /// Drops what has not begun: the connection it came by is gone, so all of it comes again.
+    func forgetWaiting() {
+        waiting.removeAll()
+        ready.removeAll()
+    }
+
+    /// Takes nothing new and returns when what runs has ended. What takes too long is cancelled and left to the broker.
     func drain() async {
         closed = true
         executor.stop()
-        waiting.removeAll()
-        ready.removeAll()
-        if active.isEmpty { return }
+        forgetWaiting()
+        if isIdle { return }
+        let limit = Task {
+            try await Task.sleep(for: LaneScheduler.patience)
+            for lane in running.values { lane.cancel() }
+        }
         await withCheckedContinuation { idle.append($0) }
+        limit.cancel()
+    }
+
+    private var isIdle: Bool { running.isEmpty && refusals == 0 }
+
+    private func tellIdle() {
+        guard isIdle else { return }
+        for continuation in idle { continuation.resume() }
+        idle.removeAll()
     }
 
     private func startLanes() {
-        while active.count < width, !ready.isEmpty {
+        while running.count < width, !ready.isEmpty {
             let task = ready.removeFirst()
-            active.insert(task)
-            Task { await self.runLane(task) }
+            running[task] = Task { await self.runLane(task) }
         }
     }
 
+    /// Handles a lane's messages until none is left or another task waits for the place: then it lines up again.
     private func runLane(_ task: TaskID) async {
-        while let item = next(task) { await executor.run(item) }
-        active.remove(task)
-        if active.isEmpty {
-            for continuation in idle { continuation.resume() }
-            idle.removeAll()
+        while let item = next(task) {
+            await executor.run(item)
+            if !ready.isEmpty { break }
         }
+        running[task] = nil
+        if waiting[task] != nil { ready.append(task) }
+        tellIdle()
         startLanes()
     }
 
-    /// The next item of an active lane. Yields its place after each message when others wait.
     private func next(_ task: TaskID) -> LaneItem? {
-        guard var items = waiting[task], !items.isEmpty else {
-            waiting[task] = nil
-            return nil
-        }
+        guard var items = waiting[task], !items.isEmpty else { return nil }
         let item = items.removeFirst()
         waiting[task] = items.isEmpty ? nil : items
         return item

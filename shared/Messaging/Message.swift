@@ -27,6 +27,9 @@ package struct Message: Sendable {
         guard let id = delivery.messageID, let type = delivery.type else {
             throw Undecodable(reason: "message_id or type is missing")
         }
+        guard !id.utf8.contains(0), !type.utf8.contains(0) else {
+            throw Undecodable(reason: "message_id or type holds a zero byte")
+        }
         self.init(
             id: id, taskID: task, seq: seq, type: type, attempt: Int(delivery.headers["attempt"]?.int ?? 1),
             traceparent: delivery.headers["traceparent"]?.string ?? "", body: try Message.decode(text), text: text,

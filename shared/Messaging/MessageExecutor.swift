@@ -18,6 +18,11 @@ struct MessageExecutor: Sendable {
     private let handled: Counter
     private let seconds: Histogram
     private let stopping = CommitFlag()
+    /// Messages that were being handled when a process ended, more than once, are handled one at a time: the one that
+    /// ends processes is then counted alone, not together with its neighbours.
+    private let suspects = Turnstile()
+    /// How long a held message waits for its next try; the pool has a pace of its own.
+    private static let holding = Backoff(initial: .milliseconds(50), cap: .seconds(1))
 
     init(handler: any MessageHandler, pool: Pool, settings: ConsumerSettings, log: Logger, metrics: Metrics) {
         self.handler = handler
@@ -38,17 +43,21 @@ struct MessageExecutor: Sendable {
             taskID: message.taskID.rawValue, traceID: TraceContext(traceparent: message.traceparent)?.traceID)
         await context.run {
             var failures = 0
+            var deliveries: Int?
             while true {
                 do {
-                    let result = try await attempt(item)
+                    let result = try await attempt(item, deliveries: &deliveries)
                     handled.increment(by: 1, handler.consumer, result)
                     return item.ack()
+                } catch is OurTurn {
+                    continue
                 } catch {
                     failures += 1
-                    log.warning(
-                        "message held", ["type": message.type, "seq": message.seq, "error": "\(error)"])
+                    if failures == 1 || failures % 30 == 0 {
+                        log.warning("message held", ["type": message.type, "seq": message.seq, "error": "\(error)"])
+                    }
                     if stopping.isSet { return }
-                    try? await Task.sleep(for: Backoff().delay(afterFailures: failures))
+                    try? await Task.sleep(for: Self.holding.delay(afterFailures: failures))
                 }
             }
         }
@@ -57,13 +66,13 @@ struct MessageExecutor: Sendable {
     /// Puts aside what cannot be decoded; it has no task, so it holds nothing back.
     func refuse(_ delivery: Delivery, reason: String, ack: @Sendable () -> Void) async {
         let consumer = handler.consumer
-        let body = String(decoding: delivery.body.prefix(65_536), as: UTF8.self).filter { $0 != "\0" }
+        let body = String(decoding: delivery.body.prefix(65_536), as: UTF8.self).withoutZeroBytes
         while !stopping.isSet {
             do {
                 try await pool.run { connection in
                     try ConsumerStore.deadLetter(
-                        consumer, queue: delivery.queue, task: delivery.correlationID, seq: nil,
-                        messageID: delivery.messageID, reason: reason, body: body, in: connection)
+                        consumer, queue: delivery.queue, task: delivery.correlationID?.withoutZeroBytes, seq: nil,
+                        messageID: delivery.messageID?.withoutZeroBytes, reason: reason, body: body, in: connection)
                 }
                 handled.increment(by: 1, consumer, "undecodable")
                 log.error("message cannot be decoded", ["queue": delivery.queue, "reason": reason])
@@ -75,29 +84,47 @@ struct MessageExecutor: Sendable {
     }
 
     /// One try. Returns what became of the message; throws only what another try may mend.
-    private func attempt(_ item: LaneItem) async throws -> String {
+    ///
+    /// - Parameter deliveries: how often the message was begun, once it is known: a held one is counted once.
+    private func attempt(_ item: LaneItem, deliveries: inout Int?) async throws -> String {
+        if handler.callsOutside || item.isRepeat, let result = try await settle(item) { return result }
+        guard item.isRepeat else { return try await work(item) }
         let message = item.message
-        let isParked = item.parkedAttempts != nil
-        if handler.callsOutside || isParked || item.redelivered, let result = try await settle(item) { return result }
-        if item.redelivered, try await countAttempt(message) >= settings.maxAttempts {
-            return try await deadLetter(item, reason: "delivered \(settings.maxAttempts) times and never finished")
+        guard try await attemptsBefore(message) > 0 || deliveries != nil else {
+            deliveries = try await countAttempt(message)
+            return try await work(item)
         }
-        let step = Step(pool: pool, consumer: handler.consumer, message: message, wasParked: isParked)
+        return try await suspects.pass {
+            if stopping.isSet { throw CancellationError() }
+            if deliveries == nil { deliveries = try await countAttempt(message) }
+            guard let count = deliveries, count < settings.maxAttempts else {
+                return try await deadLetter(item, reason: "delivered \(settings.maxAttempts) times and never finished")
+            }
+            return try await work(item)
+        }
+    }
+
+    private func work(_ item: LaneItem) async throws -> String {
+        let message = item.message
+        let step = Step(
+            pool: pool, consumer: handler.consumer, message: message, wasParked: item.parkedAttempts != nil)
         let started = MonotonicTime.now
         let outcome: Outcome
         do {
             outcome = try await handle(message, step)
         } catch is Step.Taken {
-            return try await settle(item) ?? "held"
+            return try await settled(item)
         } catch let error as PostgresError where error.isUnavailable || error.isConnectionLost {
             throw error
         } catch {
+            // Only a drain that waited long enough cancels: no fault of the message, which comes again elsewhere.
+            if Task.isCancelled { throw error }
             log.warning("handler failed", ["type": message.type, "seq": message.seq, "error": "\(error)"])
             outcome = .retry(after: wait(item), reason: "\(error)")
         }
         seconds.observe(started.elapsed, handler.consumer)
         let result = try await apply(outcome, item, step)
-        if item.redelivered { try await forgetAttempts(message) }
+        if item.isRepeat { try await forgetAttempts(message) }
         return result
     }
 
@@ -105,12 +132,16 @@ struct MessageExecutor: Sendable {
     private func settle(_ item: LaneItem) async throws -> String? {
         let consumer = handler.consumer
         let message = item.message
+        let isRepeat = item.isRepeat
         return try await pool.run { connection -> String? in
             let task = message.taskID.rawValue
             switch try ConsumerStore.verdict(consumer, task: task, seq: message.seq, in: connection) {
             case .next: return nil
             case .past:
                 try ConsumerStore.unpark(consumer, task: task, through: message.seq, in: connection)
+                if isRepeat {
+                    try ConsumerStore.forgetAttempts(consumer, messageID: message.id, in: connection)
+                }
                 return "duplicate"
             case .ahead(let expected):
                 try ConsumerStore.park(
@@ -119,6 +150,13 @@ struct MessageExecutor: Sendable {
                 return "parked"
             }
         }
+    }
+
+    /// What became of a message whose step was not to be had. Throws `OurTurn` when the one before it, which another
+    /// process was still doing, is done by now: to ack the message then would lose it.
+    private func settled(_ item: LaneItem) async throws -> String {
+        guard let result = try await settle(item) else { throw OurTurn() }
+        return result
     }
 
     private func handle(_ message: Message, _ step: Step) async throws -> Outcome {
@@ -140,11 +178,11 @@ struct MessageExecutor: Sendable {
     }
 
     private func apply(_ outcome: Outcome, _ item: LaneItem, _ step: Step) async throws -> String {
+        // What is committed is done, whatever the handler made of it afterwards.
+        if step.isCommitted { return "done" }
         switch outcome {
         case .done:
-            if !step.isCommitted {
-                do { try await step.commit { _ in } } catch is Step.Taken { return try await settle(item) ?? "held" }
-            }
+            do { try await step.commit { _ in } } catch is Step.Taken { return try await settled(item) }
             return "done"
         case .retry(let after, let reason):
             let attempts = (item.parkedAttempts ?? 0) + 1
@@ -165,7 +203,7 @@ struct MessageExecutor: Sendable {
         try await pool.run { connection in
             try ConsumerStore.park(
                 consumer, queue: message.queue, task: message.taskID.rawValue, seq: message.seq,
-                message: message.parked, attempts: attempts, reason: reason, inSeconds: after.inSeconds,
+                message: message.parked, attempts: attempts, reason: reason.asReason, inSeconds: after.inSeconds,
                 in: connection)
         }
     }
@@ -179,10 +217,11 @@ struct MessageExecutor: Sendable {
             try await step.commit { tx in
                 try ConsumerStore.deadLetter(
                     consumer, queue: message.queue, task: message.taskID.rawValue, seq: message.seq,
-                    messageID: message.id, reason: reason, body: message.text, in: tx)
+                    messageID: message.id, reason: reason.asReason, body: message.text, in: tx)
+                try ConsumerStore.forgetAttempts(consumer, messageID: message.id, in: tx)
             }
         } catch is Step.Taken {
-            return try await settle(item) ?? "held"
+            return try await settled(item)
         }
         log.error("message put aside", ["type": message.type, "seq": message.seq, "reason": reason])
         return "dead"
@@ -190,6 +229,11 @@ struct MessageExecutor: Sendable {
 
     private func wait(_ item: LaneItem) -> Duration {
         settings.retry.delay(afterAttempt: (item.parkedAttempts ?? 0) + 1) ?? settings.retry.cap
+    }
+
+    private func attemptsBefore(_ message: Message) async throws -> Int {
+        let consumer = handler.consumer
+        return try await pool.run { try ConsumerStore.attempts(consumer, messageID: message.id, in: $0) }
     }
 
     private func countAttempt(_ message: Message) async throws -> Int {
@@ -201,6 +245,17 @@ struct MessageExecutor: Sendable {
         let consumer = handler.consumer
         try await pool.run { try ConsumerStore.forgetAttempts(consumer, messageID: message.id, in: $0) }
     }
+}
+
+/// The message before this one has just been done elsewhere: look again at once.
+private struct OurTurn: Error {}
+
+extension String {
+    /// A text of Postgres holds no zero byte; a message that brought one would be tried for ever.
+    fileprivate var withoutZeroBytes: String { utf8.contains(0) ? filter { $0 != "\0" } : self }
+
+    /// Short enough for a person to read.
+    fileprivate var asReason: String { String(prefix(2000)).withoutZeroBytes }
 }
 
 /// A handler did not answer in time; its message is tried again.

@@ -70,41 +70,41 @@ package final class OrderedConsumer: Service {
 
     private func consume() async {
         var failures = 0
-        let backoff = Backoff()
+        let backoff = Backoff(cap: .seconds(2))
         while !Task.isCancelled {
+            let began = MonotonicTime.now
             do {
                 let connection = try await AMQPConnection.open(amqp)
-                failures = 0
                 try await serve(connection)
             } catch {
-                failures += 1
+                // Not at once after a short life: the queues may be missing until somebody declares them.
+                failures = began.elapsed > .seconds(5) ? 1 : failures + 1
                 log.warning("consumer lost its broker", ["stream": stream.name, "error": "\(error)"])
-            }
-            readiness.set(name, false)
-            if !Task.isCancelled {
-                try? await Task.sleep(for: backoff.delay(afterFailures: max(1, failures)))
+                readiness.set(name, false)
+                try? await Task.sleep(for: backoff.delay(afterFailures: failures))
             }
         }
+        readiness.set(name, false)
     }
 
+    /// Returns when the task is cancelled; throws why the broker was lost.
     private func serve(_ connection: AMQPConnection) async throws {
         for queue in stream.queues { _ = try await connection.passiveDeclare(queue: queue) }
-        let deliveries = try await connection.consume(queues: stream.queues, prefetch: settings.prefetch)
+        let consumer = try await connection.openConsumer(queues: stream.queues, prefetch: settings.prefetch)
         readiness.set(name, true)
-        let lanes = self.lanes
-        await withTaskCancellationHandler {
-            for await batch in deliveries {
-                for delivery in batch { await take(delivery, connection) }
-                if Task.isCancelled { break }
-            }
-        } onCancel: {
-            // Close only after the handlers in flight have committed and acked: what is unacked goes back in order.
-            Task {
-                await lanes.drain()
-                await connection.close()
-            }
+        // Ends with the consumer, and at once when this task is cancelled.
+        for await batch in consumer.deliveries {
+            for delivery in batch { await take(delivery, connection) }
         }
-        if Task.isCancelled { await connection.close() }
+        if Task.isCancelled {
+            // Close only after the handlers in flight have committed and acked: what is unacked goes back in order.
+            await lanes.drain()
+            return await connection.close()
+        }
+        await lanes.forgetWaiting()
+        let failure = consumer.failure ?? connection.failure
+        await connection.close()
+        throw failure ?? AMQPError(.consumerCancelled, "the deliveries ended")
     }
 
     private func take(_ delivery: Delivery, _ connection: AMQPConnection) async {

@@ -60,10 +60,10 @@ package final class OutboxRelay: Service {
     package func run() async throws {
         var failures = 0
         while !Task.isCancelled {
+            let began = MonotonicTime.now
             do {
                 let connection = try await AMQPConnection.open(amqp)
                 readiness.set(name, true)
-                failures = 0
                 defer { readiness.set(name, false) }
                 do {
                     try await relay(connection)
@@ -73,9 +73,10 @@ package final class OutboxRelay: Service {
                 }
                 await connection.close()
             } catch {
-                failures += 1
+                if Task.isCancelled { return }
+                failures = began.elapsed > .seconds(5) ? 1 : failures + 1
                 log.warning("relay interrupted", ["error": "\(error)"])
-                try? await Task.sleep(for: Backoff().delay(afterFailures: failures))
+                try? await Task.sleep(for: Backoff(cap: .seconds(2)).delay(afterFailures: failures))
             }
         }
     }
@@ -83,13 +84,18 @@ package final class OutboxRelay: Service {
     private func relay(_ connection: AMQPConnection) async throws {
         var lastRow = MonotonicTime(nanoseconds: 0)
         var shards: [Int] = []
+        var session: Int32?
         var looked = MonotonicTime(nanoseconds: 0)
         while !Task.isCancelled {
-            if looked.elapsed > .milliseconds(500) || shards.isEmpty {
+            if looked.elapsed > (shards.isEmpty ? .milliseconds(200) : .milliseconds(500)) {
                 let owned = try await own()
-                // New shards may hold rows below the floor that this process has only learned for the others.
-                if !Set(owned).isSubset(of: shards) { state.withLock { $0.floor = OutboxFloor() } }
-                shards = owned
+                let current = try await lock.processID()
+                // New shards may hold rows below the floor that this process has only learned for the others. And a new
+                // session may mean a server that crashed, which forgets what was deleted last.
+                if !Set(owned).isSubset(of: shards) || current != session {
+                    state.withLock { $0.floor = OutboxFloor() }
+                }
+                (shards, session) = (owned, current)
                 looked = .now
             }
             if !shards.isEmpty, try await runOnce(connection, shards: shards) > 0 { lastRow = .now }
@@ -107,22 +113,33 @@ package final class OutboxRelay: Service {
         return owned
     }
 
-    private static func lockKey(_ shard: Int) -> Int64 { AdvisoryLock.key("relay", shard) }
+    /// The key under which a shard is owned.
+    static func lockKey(_ shard: Int) -> Int64 { AdvisoryLock.key("relay", shard) }
 
     /// Publishes one page. Returns how many messages were confirmed.
     package func runOnce(_ connection: AMQPConnection, shards: [Int]) async throws -> Int {
-        let (floor, limit) = (state.withLock { $0.floor }, settings.batch)
-        let page = try await pool.run { try OutboxStore.page(shards: shards, above: floor, limit: limit, in: $0) }
-        let confirmed = try await publish(page.rows, connection)
+        let limit = settings.batch
+        let (floor, held) = state.withLock { state in
+            state.heldUntil = state.heldUntil.filter { $0.value > .now }
+            return (state.floor, Array(state.heldUntil.keys))
+        }
+        let page = try await pool.run {
+            try OutboxStore.page(shards: shards, above: floor, limit: limit, without: held, in: $0)
+        }
+        let confirmed = try await publish(page.rows, shards, connection)
         try await pool.run { try OutboxStore.delete(ids: confirmed, in: $0) }
         let gone = Set(confirmed)
         let pending = page.rows.first { !gone.contains($0.id) }?.id
-        state.withLock { $0.floor.advance(page, isWhole: page.rows.count < limit, lowestPending: pending) }
+        // A page that left lanes out was not read to its end.
+        let isWhole = page.rows.count < limit && held.isEmpty
+        state.withLock { $0.floor.advance(page, isWhole: isWhole, lowestPending: pending) }
         return confirmed.count
     }
 
     /// Rounds of at most one message per stream and task; a round begins when the one before it is confirmed.
-    private func publish(_ rows: [OutboxRow], _ connection: AMQPConnection) async throws -> [Int64] {
+    private func publish(_ rows: [OutboxRow], _ shards: [Int], _ connection: AMQPConnection) async throws -> [Int64] {
+        let keys = Set(shards.map(OutboxRelay.lockKey))
+        var blocked: Set<String> = []
         var waiting = rows
         var confirmed: [Int64] = []
         while !waiting.isEmpty {
@@ -130,25 +147,41 @@ package final class OutboxRelay: Service {
             var round: [OutboxRow] = []
             var rest: [OutboxRow] = []
             for row in waiting {
-                let key = row.lane
-                if isHeld(key) { continue }
-                if row.isOrdered && !seen.insert(key).inserted { rest.append(row) } else { round.append(row) }
+                if blocked.contains(row.lane) { continue }
+                if row.isOrdered && !seen.insert(row.lane).inserted { rest.append(row) } else { round.append(row) }
             }
-            if round.isEmpty { break }
-            let results = try await connection.publish(round.map(\.publishing))
-            for (row, result) in zip(round, results) where settle(row, result) { confirmed.append(row.id) }
+            // One that was frozen finds its shards with another: what is left of the page is the other's.
+            if round.isEmpty || !lock.held.isSuperset(of: keys) { break }
+            do {
+                let results = try await connection.publish(round.map(\.publishing))
+                for (row, result) in zip(round, results) {
+                    if settle(row, result) { confirmed.append(row.id) } else { blocked.insert(row.lane) }
+                }
+            } catch let error as AMQPError where error.replyCode == 404 {
+                // A missing exchange takes the whole round down; without its messages the next one stands.
+                let missing = try await missingExchanges(of: round, connection)
+                if missing.isEmpty { throw error }
+                for row in round where missing.contains(row.exchange) {
+                    _ = settle(row, .returned(code: 404, text: "no exchange \(row.exchange)"))
+                    blocked.insert(row.lane)
+                }
+                rest = round.filter { !missing.contains($0.exchange) } + rest
+            }
             waiting = rest
         }
         return confirmed
     }
 
-    private func isHeld(_ key: String) -> Bool {
-        state.withLock { state in
-            guard let until = state.heldUntil[key] else { return false }
-            if until > .now { return true }
-            state.heldUntil[key] = nil
-            return false
+    private func missingExchanges(of rows: [OutboxRow], _ connection: AMQPConnection) async throws -> Set<String> {
+        var missing: Set<String> = []
+        for exchange in Set(rows.map(\.exchange)) {
+            do {
+                try await connection.passiveDeclare(exchange: exchange)
+            } catch let error as AMQPError where error.replyCode == 404 {
+                missing.insert(exchange)
+            }
         }
+        return missing
     }
 
     /// True when the broker has it. What it does not take holds back its own stream and task, nothing else.
@@ -175,8 +208,6 @@ package final class OutboxRelay: Service {
 }
 
 extension OutboxRow {
-    fileprivate var lane: String { "\(stream)/\(taskID)" }
-
     /// Hints carry no sequence and need no order.
     fileprivate var isOrdered: Bool { streamSeq > 0 }
 

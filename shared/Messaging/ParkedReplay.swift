@@ -37,7 +37,7 @@ final class ParkedReplay: Sendable {
             do {
                 if try await lock.tryAcquire(key) {
                     let replayed = try await runOnce()
-                    if sinceRepair.elapsed > .seconds(1) {
+                    if sinceRepair.elapsed > min(.seconds(1), settings.repairAfter) {
                         sinceRepair = .now
                         let repaired = try await repair()
                         if repaired > 0 { log.warning("asked for missing messages", ["count": repaired]) }
@@ -56,6 +56,8 @@ final class ParkedReplay: Sendable {
     /// Hands what is ready to its lanes; tasks that are busy here wait for the next pass. Returns how many it handed.
     func runOnce() async throws -> Int {
         let (consumer, queues) = (self.consumer, stream.queues)
+        // Also those that end while the query runs: what it finds of them is out of date.
+        let busy = await lanes.busy
         let ready = try await pool.run { try ConsumerStore.ready(consumer, queues: queues, limit: 100, in: $0) }
         var handed = 0
         for parked in ready {
@@ -63,7 +65,7 @@ final class ParkedReplay: Sendable {
                 try await putAside(parked)
                 continue
             }
-            if await lanes.isBusy(message.taskID) { continue }
+            if busy.contains(message.taskID) { continue }
             await lanes.add(
                 LaneItem(message: message, redelivered: false, parkedAttempts: parked.attempts, ack: {}))
             handed += 1
@@ -74,7 +76,7 @@ final class ParkedReplay: Sendable {
     private func repair() async throws -> Int {
         let (consumer, stream, queues) = (self.consumer, self.stream.name, self.stream.queues)
         let after = settings.repairAfter.inSeconds
-        return try await pool.run {
+        return try await pool.transaction {
             try ConsumerStore.repair(consumer, stream: stream, queues: queues, afterSeconds: after, in: $0)
         }
     }

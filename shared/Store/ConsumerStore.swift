@@ -99,10 +99,12 @@ package enum ConsumerStore {
 
     /// Asks for what is missing: parked messages that have waited `afterSeconds` for one that is not there. The missing
     /// message is made again from the truth. Returns how many were asked for.
+    ///
+    /// In a transaction, because `OutboxFloor` trusts that who takes an id of the outbox has written before.
     package static func repair(
-        _ consumer: String, stream: String, queues: [String], afterSeconds: Double, in connection: Connection
+        _ consumer: String, stream: String, queues: [String], afterSeconds: Double, in tx: Connection
     ) throws -> Int {
-        let gaps = try connection.query(
+        let gaps = try tx.query(
             """
             UPDATE parked_messages SET parked_at = clock_timestamp() WHERE (consumer, task_id, seq) IN (
                 SELECT consumer, task_id, min(seq) FROM parked_messages m
@@ -118,7 +120,7 @@ package enum ConsumerStore {
         for row in gaps {
             try republish(
                 stream: stream, task: try row.get("task_id", as: String.self),
-                seq: try row.get("missing", as: Int64.self), in: connection)
+                seq: try row.get("missing", as: Int64.self), in: tx)
         }
         return gaps.count
     }
@@ -157,6 +159,13 @@ package enum ConsumerStore {
             ON CONFLICT (consumer, message_id) DO UPDATE SET attempts = m.attempts + 1 RETURNING attempts
             """)
         return try rows.first?.get("attempts", as: Int.self) ?? 1
+    }
+
+    /// How often a message was begun since it was first redelivered, by what `countAttempt` kept.
+    package static func attempts(_ consumer: String, messageID: String, in connection: Connection) throws -> Int {
+        let rows = try connection.query(
+            "SELECT attempts FROM message_attempts WHERE consumer = \(consumer) AND message_id = \(messageID)")
+        return try rows.first?.get("attempts", as: Int.self) ?? 0
     }
 
     package static func forgetAttempts(_ consumer: String, messageID: String, in connection: Connection) throws {

@@ -14,6 +14,8 @@ package struct OutboxRow: Sendable {
     package let attempt: Int
     package let traceparent: String
     package let payload: String
+    /// What keeps its order: one stream of one task.
+    package var lane: String { "\(stream)/\(taskID)" }
 
     init(row: Row) throws {
         id = try row.get("id", as: Int64.self)
@@ -47,7 +49,8 @@ package struct OutboxPage: Sendable {
 /// dead row while an old snapshot (`pg_dump`) keeps vacuum away. So: a look that sees new ids takes a transaction number
 /// of its own after them, which is above those of all who took them; once a later look's xmin has passed it, they have
 /// all ended. (A snapshot's own xmax will not do: it is only above the newest transaction that has ended, and one that
-/// still runs may be above it.)
+/// still runs may be above it.) That holds because every writer has its number before its id: appends change the head
+/// first, repairs the parked row.
 package struct OutboxFloor: Sendable, Hashable {
     /// Read only ids above this.
     package private(set) var id: Int64 = 0
@@ -66,6 +69,8 @@ package struct OutboxFloor: Sendable, Hashable {
         }
         if let lowestPending { id = min(id, lowestPending - 1) }
         if let horizon = page.horizon, page.lastID > markedID {
+            // One transaction that writes for an hour must not make a mark for every look: the last ones are merged.
+            if marks.count >= 64 { marks.removeLast() }
             marks.append(Mark(horizon: horizon, lastID: page.lastID))
         }
     }
@@ -77,9 +82,12 @@ package enum OutboxStore {
 
     /// The next rows of these shards above `floor`, oldest first. Per task that is the order of commits: the head's row lock
     /// is held from before the id is taken until the commit.
-    package static func page(shards: [Int], above floor: OutboxFloor, limit: Int, in connection: Connection) throws
-        -> OutboxPage
-    {
+    ///
+    /// - Parameter held: lanes (`OutboxRow.lane`) to leave out, so that what nobody takes fills no page.
+    package static func page(
+        shards: [Int], above floor: OutboxFloor, limit: Int, without held: [String] = [], in connection: Connection
+    ) throws -> OutboxPage {
+        let taken: Query = held.isEmpty ? "" : " AND stream || '/' || task_id <> ALL(\(held)::text[])"
         // The order of the reads is the proof: ids up to `lastID` were taken by transactions below `horizon`, and those
         // below `xmin` had ended before the rows were looked at. One round trip, a snapshot for each statement.
         let looks = try connection.pipeline([
@@ -93,7 +101,8 @@ package enum OutboxStore {
             """
             SELECT id, stream, task_id, stream_seq, message_id, exchange, routing_key, type, attempt, traceparent,
                 payload::text
-            FROM outbox WHERE shard = ANY(\(shards.map(Int32.init))::int[]) AND id > \(floor.id) ORDER BY id LIMIT \(limit)
+            FROM outbox WHERE shard = ANY(\(shards.map(Int32.init))::int[]) AND id > \(floor.id)\(taken)
+            ORDER BY id LIMIT \(limit)
             """,
         ])
         guard let last = looks[0].first, let snapshot = looks[1].first else { throw StoreError.noRow("outbox_id_seq") }
