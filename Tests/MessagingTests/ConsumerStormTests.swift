@@ -7,7 +7,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite(.serialized, .timeLimit(.minutes(5)))
+@Suite(.serialized, .timeLimit(.minutes(6)))
 struct ConsumerStormTests {
     private enum Fault {
         case kill
@@ -60,7 +60,7 @@ struct ConsumerStormTests {
                 }
                 try await Self.publish(portions[faults.count], publisher)
                 _ = try await Self.progress(spine, beyond: tasks * each)
-                try await eventually("nothing is parked", within: .seconds(30)) { try spine.parked() == 0 }
+                try await eventually("nothing is parked") { try spine.parked() == 0 }
                 try await pool.stop(Array(workers.values))
             }
             await publisher.close()
@@ -96,7 +96,7 @@ struct ConsumerStormTests {
 
     /// Waits for that many effects; returns how many there are.
     private static func progress(_ spine: Spine, beyond count: Int) async throws -> Int {
-        try await eventually("\(count) effects", within: .seconds(90)) {
+        try await eventually("\(count) effects") {
             let found = try spine.count("SELECT count(*) FROM spine_effects")
             return found >= count ? found : nil
         }

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 import Threads
 
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(6)))
 struct ConsumerTests {
     @Test func `a duplicate is dropped and its effect happens once`() async throws {
         try await Spine.with { spine in
@@ -195,7 +195,7 @@ struct ConsumerTests {
             }
             try await spine.publish([1, 2, 3].map { Spine.message(task, $0) })
             let consumer = try spine.consumer(handler)
-            try await started.wait()
+            try await started.wait(within: .seconds(90))
             consumer.cancel()
             mayEnd.withLock { $0 = true }
             await consumer.stop()

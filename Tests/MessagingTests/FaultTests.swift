@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 import Threads
 
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(6)))
 struct FaultTests {
     /// Publishes in portions; when half of each is done, something is broken. Everything must be done in order.
     private func storm(
@@ -25,7 +25,7 @@ struct FaultTests {
                 try await fault()
             }
             for task in tasks {
-                try await eventually("all is done in order", within: .seconds(40)) {
+                try await eventually("all is done in order") {
                     try spine.effects(of: task) == Array(1...40)
                 }
             }
@@ -79,7 +79,7 @@ struct FaultTests {
             try await Workers.with(spine) { workers in
                 var deaths = 0
                 var worker = try workers.start("consume")
-                try await eventually("the poison is put aside and all else is done", within: .seconds(60)) {
+                try await eventually("the poison is put aside and all else is done") {
                     if let exit = worker.ended() {
                         #expect(exit == .code(9))
                         deaths += 1

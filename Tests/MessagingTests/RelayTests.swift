@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 import Threads
 
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(6)))
 struct RelayTests {
     @Test func `the first message of a new database is published`() async throws {
         try await Spine.with { spine in

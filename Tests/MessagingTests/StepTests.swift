@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 import Threads
 
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(6)))
 struct StepTests {
     @Test func `of many owners one commits and the others leave nothing behind`() async throws {
         try await withScratchDatabase { url in

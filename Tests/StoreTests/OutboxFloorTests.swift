@@ -57,7 +57,7 @@ import TestSupport
             }
             let last = try relay.query("SELECT last_value FROM outbox_id_seq").only().get("last_value", as: Int64.self)
             // Transactions of other databases count for the server's oldest one too, so it may take a moment.
-            try await eventually("the floor is at the end") {
+            try await eventually("the floor is at the end", within: .seconds(90)) {
                 try Self.drain(&floor, relay)
                 return floor.id == last
             }
