@@ -33,6 +33,14 @@ def processes(task_id: str) -> list[int]:
     return found
 
 
+def shows(pid: int) -> bytes:
+    """What others can see of a process: its arguments and its environment."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
 def kill(pid: int) -> None:
     """kill -9 of this process alone, never of its group."""
     os.kill(pid, signal.SIGKILL)

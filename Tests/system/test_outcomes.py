@@ -9,6 +9,7 @@ import pytest
 
 from rehearsal import client
 from rehearsal.findings import Findings
+from Tests.system.agents import processes, shows
 from Tests.system.conftest import Order
 from Tests.system.jobs import End, Job, script
 from Tests.system.judge import clean
@@ -50,6 +51,23 @@ def test_a_cancel_while_it_runs_pushes_the_work_and_opens_nothing(stack: Stack, 
     findings = left(stack, job)
     assert "NOTES" in findings.diff
     assert not findings.pulls
+
+
+@pytest.mark.task(Order((script("waits"),)))
+def test_no_process_of_an_agent_holds_a_credential_of_the_platform(stack: Stack, job: Job) -> None:
+    job.saw("agent_tool_call", 2)
+    pids = processes(job.task_id)
+    assert len(pids) > 2
+    # One value stands for all: the forge's token, Slack's and the model's key.
+    secret = stack.exports["BGAGENT_REHEARSAL_TOKEN"].encode()
+    database = stack.exports["BGAGENT_POSTGRES_URL"].encode()
+    for pid in pids:
+        seen = shows(pid)
+        assert secret not in seen
+        assert database not in seen
+    stack.cli("cancel", job.task_id, user=job.user)
+    assert job.end().how[0] == "CANCELLED"
+    until("the agent is gone", lambda: not processes(job.task_id), 30)
 
 
 def cancelled_in_the_queue(stack: Stack, job: Job) -> None:
@@ -131,7 +149,7 @@ def test_a_spent_budget_pushes_the_work_and_fails(stack: Stack, job: Job, end: E
     assert not findings.pulls
 
 
-@pytest.mark.task(Order((script("waits"), "--max-duration", "30s")))
+@pytest.mark.task(Order((script("waits"), "--max-duration", "20s")))
 def test_time_that_is_up_pushes_the_work(stack: Stack, job: Job, end: End) -> None:
     assert (end.code, *end.how) == (1, "TIMED_OUT", "timed_out"), end.task
     findings = left(stack, job)

@@ -35,7 +35,7 @@ SERVICES = (
 
 # Times of the product made short, so that a lost thing is found within seconds; every rule stays as it is.
 SETTINGS = {
-    "BGAGENT_LEASE": "10s",
+    "BGAGENT_LEASE": "30s",
     "BGAGENT_LEASE_CHECK": "1s",
     "BGAGENT_COMPUTE_PASS": "1s",
     "BGAGENT_INBOX_POLL": "200ms",
@@ -43,9 +43,9 @@ SETTINGS = {
     "BGAGENT_STOP_GRACE": "10s",
     "BGAGENT_GRACE_SECONDS": "20",
     "BGAGENT_CANCEL_GRACE_SECONDS": "20",
-    "STRANDED_TIMEOUT_SECONDS": "30s",
+    "STRANDED_TIMEOUT_SECONDS": "45s",
     "BGAGENT_STRANDED_CHECK": "2s",
-    "BGAGENT_NODE_SILENCE_SECONDS": "10",
+    "BGAGENT_NODE_SILENCE_SECONDS": "15",
     "BGAGENT_DISPATCH_SETTLE": "2s",
     "BGAGENT_DISPATCH_LEASE": "3s",
     "BGAGENT_MODEL_RESERVATION_LIFE": "5s",

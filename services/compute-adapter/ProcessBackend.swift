@@ -46,7 +46,9 @@ final class ProcessBackend: ComputeBackend {
 
     func running() throws -> Set<String> {
         reap()
-        return Set(try sessions().keys)
+        // A process shows no environment while it becomes another program: our own children count while they live.
+        let own = children.withLock { Set($0.keys) }
+        return own.union(try sessions().keys)
     }
 
     func stop(_ name: String) throws {
