@@ -23,7 +23,7 @@ import Testing
     @Test func `an old attempt is refused, and so is one of a finished task`() async throws {
         let model = try FakeModel { _ in Said.stream(Said.whole) }
         try await Bench.with(model: model) { bench in
-            try bench.moveToSecondAttempt()
+            try bench.moveToSecondAttempt(keepsTokens: true)
             #expect(try await bench.ask().status == 401)
             #expect(try await bench.ask(token: bench.token(.model, attempt: 2)).status == 200)
             try bench.finish()

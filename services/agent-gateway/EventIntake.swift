@@ -85,7 +85,7 @@ struct EventIntake: Sendable {
         switch value {
         case .string(let text):
             // Postgres text and jsonb cannot hold a NUL.
-            let plain = text.contains("\0") ? text.filter { $0 != "\0" } : text
+            let plain = text.contains("\0") ? String(text.map { $0 == "\0" ? "\u{FFFD}" : $0 }) : text
             return .string(String(redaction.redact(plain).prefix(limit)))
         case .array(let items): return .array(items.map { clean($0, limit: limit) })
         case .object(let members): return .object(members.mapValues { clean($0, limit: limit) })

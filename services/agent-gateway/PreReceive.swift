@@ -79,7 +79,7 @@ struct PreReceive {
             ).isSuccess
         }
         let changed = try git.check(
-            ["diff", "--name-only", "-z", "--no-renames", "refs/heads/\(base)...\(update.new)"],
+            ["diff", "--name-only", "-z", "--no-renames", try start(of: update, base: base), update.new],
             environment: quarantine)
         facts.changedPaths = changed.split(separator: "\0").map(String.init)
         let omitted = try git.check(
@@ -94,6 +94,16 @@ struct PreReceive {
         }
         return facts
     }
+
+    /// Where the branch left the base; what has no history in common with it is all new.
+    private func start(of update: RefUpdate, base: String) throws -> String {
+        let found = try git.run(["merge-base", "refs/heads/\(base)", update.new], environment: quarantine)
+        let commit = found.text.prefix { $0.isHexDigit }
+        return found.isSuccess && !commit.isEmpty ? String(commit) : PreReceive.emptyTree
+    }
+
+    /// Known to every git without being stored.
+    private static let emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
     /// Plain fast-forward to the forge. A push whose answer was lost finds the branch where it should be and succeeds.
     private func publish(_ update: RefUpdate, _ task: TaskRecord) throws {

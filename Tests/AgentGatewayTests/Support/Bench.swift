@@ -25,6 +25,8 @@ struct Bench: Sendable {
         var settings: JSONValue = [:]
         var variables: [String: String] = [:]
         var poolSize = 4
+        /// False: the session is claimed and the task not yet running.
+        var isRunning = true
     }
 
     static let modelKey = "sk-ant-the-real-key-of-the-platform"
@@ -104,7 +106,9 @@ struct Bench: Sendable {
     func call(
         _ method: String, _ path: String, token: String? = nil, headers: Headers = [], _ body: String = ""
     ) async throws -> ClientResponse {
-        var request = ClientRequest(method: method, url: url + path, headers: headers, body: Array(body.utf8))
+        var request = ClientRequest(
+            method: method, url: url + path, headers: headers, body: Array(body.utf8),
+            timeout: .seconds(60))
         if let token { request.headers.append((name: "Authorization", value: "Bearer \(token)")) }
         return try await Bench.client.send(request)
     }
@@ -150,12 +154,27 @@ struct Bench: Sendable {
         try connection().query("SELECT count(*) AS count FROM model_calls").only().get("count", as: Int64.self)
     }
 
-    /// The attempt is lost and a second one runs.
-    func moveToSecondAttempt() throws {
+    /// The first attempt is lost, as the reconciler would say, and a second one runs.
+    ///
+    /// - Parameter keepsTokens: the old attempt's tokens still open their doors, as for a request that came in just before.
+    func moveToSecondAttempt(keepsTokens: Bool = false) throws {
         let connection = try connection()
-        try connection.query("UPDATE sessions SET state = 'ended'")
-        try connection.query("UPDATE tasks SET attempt = 2")
-        try Seed.session(task, attempt: 2, in: connection)
+        let failure = TaskFailure(
+            code: "lease_lost", category: .compute, title: "", description: "", remedy: "", retryable: true)
+        try connection.transaction { tx in
+            guard let record = try TaskStore.lock(task, in: tx) else { return }
+            try TaskStore.loseAttempt(record, failure, in: tx)
+        }
+        for status in ["HYDRATING", "RUNNING"] { try connection.query("UPDATE tasks SET status = \(status)") }
+        if keepsTokens {
+            let tokens = try Seed.hashes(task, attempt: 1)
+            try connection.query(
+                """
+                UPDATE sessions SET harness_token_hash = \(tokens[0]), git_token_hash = \(tokens[1]),
+                    model_token_hash = \(tokens[2])
+                """)
+        }
+        try Seed.session(task, attempt: 2, state: "running", in: connection)
     }
 
     func finish() throws {
@@ -201,22 +220,27 @@ enum Seed {
             SELECT task_id, user_id, repo, traceparent, 3 FROM tasks
             """)
         // Only by its moves does a task get anywhere.
-        for status in ["HYDRATING", "RUNNING"] { try connection.query("UPDATE tasks SET status = \(status)") }
-        try session(id, attempt: 1, in: connection)
+        for status in ["HYDRATING", "RUNNING"].prefix(options.isRunning ? 2 : 1) {
+            try connection.query("UPDATE tasks SET status = \(status)")
+        }
+        try session(id, attempt: 1, state: options.isRunning ? "running" : "claimed", in: connection)
         return (id, branch)
     }
 
-    static func session(
-        _ task: TaskID, attempt: Int, state: String = "running", in connection: Connection
-    ) throws {
-        func hash(_ scope: SessionScope) throws -> String { try SHA256.hex("\(scope.rawValue)-\(task)-\(attempt)") }
+    /// Of the tokens of harness, git and model.
+    static func hashes(_ task: TaskID, attempt: Int) throws -> [String] {
+        try [SessionScope.harness, .git, .model].map { try SHA256.hex("\($0.rawValue)-\(task)-\(attempt)") }
+    }
+
+    static func session(_ task: TaskID, attempt: Int, state: String, in connection: Connection) throws {
+        let tokens = try hashes(task, attempt: attempt)
         try connection.query(
             """
             INSERT INTO sessions (task_id, attempt, state, backend, node, lease_until, payload, harness_token_hash,
                 git_token_hash, model_token_hash)
             VALUES (\(task.rawValue), \(attempt), \(state), 'process', 'n1',
                 clock_timestamp() + interval '1 minute', '{"limits":{"max_turns":10},"payload_version":1}',
-                \(try hash(.harness)), \(try hash(.git)), \(try hash(.model)))
+                \(tokens[0]), \(tokens[1]), \(tokens[2]))
             """)
     }
 }

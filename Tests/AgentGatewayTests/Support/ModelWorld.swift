@@ -121,7 +121,7 @@ extension Bench {
     func open(_ body: String = prompt) throws -> StreamingResponse {
         var request = ClientRequest(
             method: "POST", url: "\(url)/model/v1/messages?beta=true", headers: Bench.clientHeaders,
-            body: Array(body.utf8), timeout: .seconds(20))
+            body: Array(body.utf8), timeout: .seconds(60))
         request.headers.append((name: "Authorization", value: "Bearer \(token(.model))"))
         return try Bench.client.stream(request)
     }
