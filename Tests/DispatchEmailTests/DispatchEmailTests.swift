@@ -12,6 +12,7 @@ struct EmailUnderTest: ChannelUnderTest {
     let smtp: Rehearsal
     var target = "ada@example.org"
     let canLookUp = false
+    let namesWaitingTime = false
 
     func makeChannel() throws -> EmailChannel {
         try Environment.read(

@@ -14,6 +14,8 @@ package protocol ChannelUnderTest: Sendable {
     var target: String { get }
     /// False for a channel that cannot tell whether a send happened.
     var canLookUp: Bool { get }
+    /// True when the other side can say how long to wait.
+    var namesWaitingTime: Bool { get }
     /// What arrived of a task, oldest first: the ids of the notifications, or of a message that is edited in place, the
     /// one name of it.
     func arrived(_ task: TaskID) async throws -> [String]
@@ -21,10 +23,14 @@ package protocol ChannelUnderTest: Sendable {
     func orderLateCommit() async throws
     /// The next send reaches nobody, and is never answered.
     func orderDrop() async throws
-    /// The next send is refused for now; nil when the channel knows no waiting time.
+    /// The next send is refused for now, for so many seconds where the channel has a way to say so.
     func orderBusy(retryAfter: Int) async throws
     /// The next send is refused for good.
     func orderRefusal() async throws
+}
+
+extension ChannelUnderTest {
+    package var namesWaitingTime: Bool { true }
 }
 
 /// A channel at work on a ledger, driven by hand: no broker, no clock.
