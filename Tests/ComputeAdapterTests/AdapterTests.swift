@@ -57,6 +57,18 @@ import Testing
         }
     }
 
+    @Test func `a sandbox that ended by itself leaves its log and nothing else`() async throws {
+        try await Self.with(script: "exit 0") { adapter, connection, id in
+            await adapter.wake()
+            try connection.query("UPDATE sessions SET state = 'ended'")
+            let root = "\(Self.directory(id))/sessions/bgagent-\(id)-1"
+            try await eventually("the workspace is freed") {
+                await adapter.wake()
+                return try FileManager.default.contentsOfDirectory(atPath: root) == ["log"]
+            }
+        }
+    }
+
     private static func directory(_ id: TaskID) -> String { "/tmp/bgagent-adapter-\(id)" }
 
     private static func with(

@@ -35,7 +35,7 @@ import Testing
 
     @Test func `every outcome of the agent has its end`() throws {
         for item in Self.cases {
-            let ending = Ending.of(Self.result(item), task: try Samples.task())
+            let ending = Ending.of(Self.result(item), task: try Samples.task(), isIntended: false)
             #expect(ending.trigger == item.trigger, "\(item.outcome)")
             #expect(ending.failure?.code == item.code, "\(item.outcome)")
             #expect(ending.opensPullRequest == item.opens, "\(item.outcome)")
@@ -45,9 +45,12 @@ import Testing
 
     @Test func `a cancel in time wins over every outcome and opens nothing`() throws {
         for item in Self.cases {
-            let ending = Ending.of(Self.result(item), task: try Samples.task(cancelRequested: true))
+            let task = try Samples.task(cancelRequested: true)
+            let ending = Ending.of(Self.result(item), task: task, isIntended: false)
             #expect(ending.trigger == .cancelled)
             #expect(!ending.opensPullRequest)
+            // The database refuses a cancel behind the intent of the pull request.
+            #expect(Ending.of(Self.result(item), task: task, isIntended: true).trigger == item.trigger)
         }
     }
 
@@ -58,11 +61,19 @@ import Testing
         #expect(ending.opensPullRequest)
     }
 
+    @Test func `work that an earlier attempt pushed becomes a draft pull request`() throws {
+        let ending = Ending.of(["outcome": "no_change"], task: try Samples.task(), isIntended: false).withEarlierWork()
+        #expect(ending.trigger == .completed)
+        #expect(ending.opensPullRequest && ending.isDraft)
+        let failed = Ending.of(["outcome": "max_turns"], task: try Samples.task(), isIntended: false)
+        #expect(!failed.withEarlierWork().opensPullRequest)
+    }
+
     @Test func `a structured error of the agent is kept as it is`() throws {
         let failure = TaskFailure(
             code: "clone_failed", category: .network, title: "t", description: "d", remedy: "r", retryable: true)
         let error = try JSONText.decode(JSONValue.self, JSONText.encode(failure))
-        let ending = Ending.of(["outcome": "failed", "error": error], task: try Samples.task())
+        let ending = Ending.of(["outcome": "failed", "error": error], task: try Samples.task(), isIntended: false)
         #expect(ending.failure == failure)
     }
 

@@ -59,6 +59,45 @@ import Testing
         }
     }
 
+    @Test func `the wait in the queue begins anew after a lost attempt`() async throws {
+        try await Self.with { pool, connection in
+            let id = try Self.submit(connection)
+            try connection.query("UPDATE tasks SET created_at = now() - interval '2 days'")
+            try Self.run(id, attempt: 1, lease: "-1 second", connection)
+            #expect(try await LeaseSweep(pool: pool, lease: .zero, log: .silent).runOnce() == 1)
+            let sweep = StrandedSweep(pool: pool, config: try Self.config([:]), log: .silent)
+            #expect(try await sweep.runOnce() == .init())
+            #expect(try TaskStore.load(id, in: connection)?.status == .queued)
+        }
+    }
+
+    @Test func `a task whose session ended long ago and was not noted is stranded`() async throws {
+        try await Self.with { pool, connection in
+            let (noted, lost) = (try Self.submit(connection), try Self.submit(connection))
+            try Self.run(noted, attempt: 1, lease: "-1 minute", connection)
+            try Self.run(lost, attempt: 1, lease: "-1 hour", connection)
+            try connection.query("UPDATE sessions SET state = 'void'")
+            let sweep = StrandedSweep(pool: pool, config: try Self.config([:]), log: .silent)
+            #expect(try await sweep.runOnce().failed == 1)
+            #expect(try TaskStore.load(lost, in: connection)?.status == .failed)
+            #expect(try TaskStore.load(noted, in: connection)?.status == .running)
+        }
+    }
+
+    @Test func `a task that cannot be swept holds back no other`() async throws {
+        try await Self.with { pool, connection in
+            let tasks = try (0..<3).map { _ in try Self.submit(connection) }
+            for id in tasks { try Self.run(id, attempt: 1, lease: "-1 second", connection) }
+            try connection.execute(
+                script: """
+                    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+                    CREATE TRIGGER refuse BEFORE UPDATE ON tasks FOR EACH ROW
+                        WHEN (OLD.task_id = '\(tasks.min()?.rawValue ?? "")') EXECUTE FUNCTION refuse();
+                    """)
+            #expect(try await LeaseSweep(pool: pool, lease: .zero, log: .silent).runOnce() == 2)
+        }
+    }
+
     @Test func `a stale finalization is commanded again before it is given up`() async throws {
         try await Self.with { pool, connection in
             let id = try Self.submit(connection)

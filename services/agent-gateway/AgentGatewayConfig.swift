@@ -17,6 +17,7 @@ struct AgentGatewayConfig: Sendable {
     let maxPushBytes: Int
     let pushDeadline: Duration
     let gitDeadline: Duration
+    let stagingKeep: Duration
 
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "agent-gateway", amqp: false)
@@ -37,6 +38,8 @@ struct AgentGatewayConfig: Sendable {
             "BGAGENT_PUSH_DEADLINE", default: .seconds(120), "time for the push from here to the forge")
         gitDeadline = environment.duration(
             "BGAGENT_GIT_DEADLINE", default: .seconds(600), "time for one clone, fetch or push of an agent")
+        stagingKeep = environment.duration(
+            "BGAGENT_STAGING_KEEP", default: .seconds(86_400), "a task's repository is kept so long after its end")
     }
 
     /// Git with the askpass script of this installation.

@@ -38,22 +38,36 @@ struct ArtifactStore: Sendable {
         if !thin.isSuccess {
             try git.check(["bundle", "create", "--quiet", draft, PushPolicy.wip(task)], in: repository)
         }
-        try sync(draft)
+        let (sum, count) = try settle(draft)
         guard rename(draft, final) == 0 else {
             throw GitError(command: "bundle", message: "rename failed: errno \(errno)", isTimeout: false)
         }
-        let content = try Data(contentsOf: URL(filePath: final))
-        return Artifact(
-            kind: "bundle", name: "wip", path: final, sha256: try SHA256.hex(content), bytes: Int64(content.count))
+        return Artifact(kind: "bundle", name: "wip", path: final, sha256: sum, bytes: count)
     }
 
-    private func sync(_ path: String) throws {
+    /// Brings a file to the disk and sums it up, piece by piece: a bundle may be larger than this process should be.
+    private func settle(_ path: String) throws -> (sha256: String, bytes: Int64) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw GitError(command: "bundle", message: "no bundle: errno \(errno)", isTimeout: false)
         }
         defer { close(descriptor) }
-        fsync(descriptor)
+        guard fsync(descriptor) == 0 else {
+            throw GitError(command: "bundle", message: "not on disk: errno \(errno)", isTimeout: false)
+        }
+        var digest = try SHA256Stream()
+        var total: Int64 = 0
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = read(descriptor, &buffer, buffer.count)
+            guard count >= 0 else {
+                throw GitError(command: "bundle", message: "not readable: errno \(errno)", isTimeout: false)
+            }
+            if count == 0 { break }
+            try buffer.withUnsafeBytes { try digest.update(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+            total += Int64(count)
+        }
+        return (Hex.encode(try digest.finish()), total)
     }
 }
 

@@ -35,6 +35,12 @@ struct EventIntake: Sendable {
                 guard metadata.object != nil else {
                     throw Refusal.invalid("events[\(index)].metadata: must be an object")
                 }
+                // The head counts turns in a column of its own.
+                if type == .agentTurn, let turn = metadata["turn"], !turn.isNull {
+                    guard let number = turn.integer, (0...1_000_000).contains(number) else {
+                        throw Refusal.invalid("events[\(index)].metadata.turn: must be a whole number")
+                    }
+                }
                 return Event(clientSeq: seq, type: type, metadata: metadata)
             }
             for (left, right) in zip(events, events.dropFirst()) where right.clientSeq != left.clientSeq + 1 {
@@ -46,16 +52,10 @@ struct EventIntake: Sendable {
     /// Appends what is new, in one transaction, and returns the last number taken.
     func take(_ batch: Batch, _ session: SessionRecord, in connection: Connection) throws -> Int64 {
         try connection.transaction { tx in
-            // The session's row is locked, so two deliveries of one batch follow each other.
-            let rows = try tx.query(
-                """
-                SELECT s.last_client_seq FROM sessions s JOIN tasks t USING (task_id)
-                WHERE s.task_id = \(session.taskID.rawValue) AND s.attempt = \(session.attempt)
-                    AND s.state IN ('claimed', 'running') AND t.attempt = s.attempt AND NOT is_final(t.status)
-                FOR UPDATE OF s
-                """)
-            guard let row = rows.first else { throw Refusal.staleEpoch }
-            let last = try row.get("last_client_seq", as: Int64.self)
+            // Locked, so two deliveries of one batch follow each other.
+            guard let last = try SessionStore.lockLive(session.taskID, attempt: session.attempt, in: tx) else {
+                throw Refusal.staleEpoch
+            }
             let fresh = batch.events.drop { $0.clientSeq <= last }
             guard let first = fresh.first, let newest = fresh.last else { return last }
             guard first.clientSeq == last + 1 else { throw Refusal.gap(expected: last + 1) }

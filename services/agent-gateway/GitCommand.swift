@@ -32,8 +32,10 @@ struct GitCommand: Sendable {
     let home: String
 
     /// Runs and returns the outcome, whatever it is. Throws only when the command did not end in time or never began.
+    ///
+    /// - Parameter input: what git reads from its standard input; nil = nothing.
     func run(
-        _ arguments: [String], in directory: String? = nil, credential: Credential? = nil,
+        _ arguments: [String], in directory: String? = nil, credential: Credential? = nil, input: String? = nil,
         environment extra: [String: String] = [:], deadline: Duration = .seconds(120), maxOutput: Int = 64 << 20
     ) throws -> GitOutcome {
         var environment = self.environment
@@ -46,11 +48,13 @@ struct GitCommand: Sendable {
         let errors = try Capture()
         var spec = ChildProcess.Spec("git", arguments, environment: environment)
         spec.directory = directory
+        let source = try input.map { try Capture(holding: $0) }
+        if let source { spec.input = source.descriptor }
         spec.output = output.descriptor
         spec.error = errors.descriptor
         let child = try ChildProcess.start(spec)
         let alarm = Alarm(after: deadline) { child.signal(SIGKILL) }
-        let exit = child.wait()
+        let exit = withExtendedLifetime(source) { child.wait() }
         let ranOut = alarm.disarm()
         let words = String(decoding: try errors.content(limit: 16_384), as: UTF8.self)
         if ranOut {
@@ -62,11 +66,12 @@ struct GitCommand: Sendable {
     /// Runs and returns the output. Throws when git says no.
     @discardableResult
     func check(
-        _ arguments: [String], in directory: String? = nil, credential: Credential? = nil,
+        _ arguments: [String], in directory: String? = nil, credential: Credential? = nil, input: String? = nil,
         environment: [String: String] = [:], deadline: Duration = .seconds(120)
     ) throws -> String {
         let outcome = try run(
-            arguments, in: directory, credential: credential, environment: environment, deadline: deadline)
+            arguments, in: directory, credential: credential, input: input, environment: environment,
+            deadline: deadline)
         guard outcome.isSuccess else {
             throw GitError(
                 command: arguments.first ?? "", message: String(outcome.errors.suffix(1000)), isTimeout: false)
@@ -84,12 +89,26 @@ struct GitCommand: Sendable {
         ]
     }
 
-    /// An unlinked file that takes a stream of a child, so that no pipe can fill up and stop it.
+    /// An unlinked file that takes or gives a stream of a child, so that no pipe can fill up and stop it.
     private final class Capture {
         let descriptor: Int32
 
         init() throws {
             descriptor = try SpooledFile.openTemporary(in: "/tmp")
+        }
+
+        /// A file with this content, at its start.
+        convenience init(holding text: String) throws {
+            try self.init()
+            var bytes = Array(text.utf8)[...]
+            while !bytes.isEmpty {
+                let step = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+                if step <= 0 {
+                    throw GitError(command: "input", message: "no room: errno \(errno)", isTimeout: false)
+                }
+                bytes = bytes.dropFirst(step)
+            }
+            lseek(descriptor, 0, SEEK_SET)
         }
 
         deinit { close(descriptor) }

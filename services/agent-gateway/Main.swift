@@ -24,7 +24,10 @@ struct AgentGateway {
         let (router, calls) = try compose(
             config, pool: runtime.pool, hookBinary: Process.executable,
             variables: ProcessInfo.processInfo.environment, metrics: .process, log: runtime.log)
+        let sweep = StagingSweep(
+            pool: runtime.pool, directory: config.service.dataDirectory, keep: config.stagingKeep, log: runtime.log)
         await runtime.runAndExit([
+            Periodic("staging sweep", every: .seconds(600), log: runtime.log) { try await sweep.runOnce() },
             calls, try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log),
         ])
     }

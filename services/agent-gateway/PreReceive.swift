@@ -42,6 +42,9 @@ struct PreReceive {
     private func decide(_ updates: [RefUpdate]) throws {
         let connection = try Connection(
             PostgresConfig(url: config.service.postgresURL.revealed, applicationName: "bgagent-pre-receive"))
+        // A next attempt prepares behind this lock: what is published here under the old epoch, it starts from.
+        let lock = try FileLock(StagingStore.lockPath(task, in: config.service.dataDirectory))
+        defer { lock.release() }
         guard let task = try current(in: connection) else { throw Refused(reason: "this attempt is over") }
         let allowsCI = task.settings["allow_ci_changes"]?.bool ?? false
         var verdicts: [(RefUpdate, PushPolicy.Verdict)] = []
@@ -82,17 +85,26 @@ struct PreReceive {
             ["diff", "--name-only", "-z", "--no-renames", try start(of: update, base: base), update.new],
             environment: quarantine)
         facts.changedPaths = changed.split(separator: "\0").map(String.init)
+        facts.largestBlob = try PreReceive.largestBlob(
+            in: update.new, over: config.maxBlobBytes, git, environment: quarantine)
+        return facts
+    }
+
+    /// A blob of more than `limit` bytes that no branch has yet, if there is one. Saved work does not count as having it:
+    /// that is let in without a look.
+    static func largestBlob(
+        in commit: String, over limit: Int64, _ git: GitCommand, directory: String? = nil,
+        environment: [String: String] = [:]
+    ) throws -> (path: String, bytes: Int64)? {
         let omitted = try git.check(
             [
-                "rev-list", "--objects", "--filter=blob:limit=\(config.maxBlobBytes + 1)", "--filter-print-omitted",
-                update.new, "--not", "--all",
-            ], environment: quarantine)
-        if let large = omitted.split(separator: "\n").first(where: { $0.hasPrefix("~") }) {
-            let name = String(large.dropFirst())
-            let size = try git.check(["cat-file", "-s", name], environment: quarantine)
-            facts.largestBlob = (path: "blob \(name)", bytes: Int64(size.filter(\.isNumber)) ?? .max)
-        }
-        return facts
+                "rev-list", "--objects", "--filter=blob:limit=\(limit + 1)", "--filter-print-omitted", commit, "--not",
+                "--branches", "--tags",
+            ], in: directory, environment: environment)
+        guard let large = omitted.split(separator: "\n").first(where: { $0.hasPrefix("~") }) else { return nil }
+        let name = String(large.dropFirst())
+        let size = try git.check(["cat-file", "-s", name], in: directory, environment: environment)
+        return (path: "blob \(name)", bytes: Int64(size.filter(\.isNumber)) ?? .max)
     }
 
     /// Where the branch left the base; what has no history in common with it is all new.

@@ -39,10 +39,19 @@ struct SessionRoutes: Sendable {
             }
             let task = try connection.transaction { tx in
                 let task = try access.current(session, in: tx)
-                try SessionStore.start(session.taskID, attempt: session.attempt, in: tx)
+                if session.state == "claimed" {
+                    try SessionStore.start(session.taskID, attempt: session.attempt, in: tx)
+                }
                 return task
             }
-            guard task.status.hasAgent else { return Answers.data(["state": "starting"], status: 202) }
+            guard task.status.hasAgent else {
+                // It asks until the orchestrator has seen it, and has no other heartbeat until then.
+                guard
+                    try SessionStore.renew(
+                        session.taskID, attempt: session.attempt, lease: leaseSeconds, in: connection)
+                else { throw Refusal.staleEpoch }
+                return Answers.data(["state": "starting"], status: 202)
+            }
             guard var payload = try SessionStore.payload(task.id, attempt: task.attempt, in: connection)?.object else {
                 throw StoreError.noRow("sessions.payload")
             }
@@ -164,7 +173,10 @@ struct SessionRoutes: Sendable {
         let bundle = try artifacts.saveWork(of: session.taskID, commit: commit)
         try pool.withConnection { connection in
             try connection.transaction { tx in
-                _ = try access.current(session, in: tx)
+                // Again, and locked: the attempt may have been given up while git was at work.
+                guard try SessionStore.lockLive(session.taskID, attempt: session.attempt, in: tx) != nil else {
+                    throw Refusal.staleEpoch
+                }
                 try ArtifactRows.put(bundle, of: session.taskID, in: tx)
                 _ = try CheckpointStore.save(
                     Checkpoint(attempt: session.attempt, turn: turn, commit: commit), of: session.taskID, in: tx)
@@ -182,10 +194,16 @@ struct SessionRoutes: Sendable {
             try body.requireAttempt(session)
             // A repeat after a lost answer finds the session ended, and that is an answer.
             if session.state != "ended" {
-                try connection.transaction { tx in
+                let ended = try connection.transaction { tx in
                     _ = try access.current(session, in: tx)
-                    try SessionStore.end(
+                    return try SessionStore.end(
                         session.taskID, attempt: session.attempt, result: intake.redacted(body.value), in: tx)
+                }
+                // Nobody may hear that a result was taken which was not; a repeat that overtook this one has stored it.
+                if try !ended
+                    && SessionStore.load(session.taskID, attempt: session.attempt, in: connection)?.state != "ended"
+                {
+                    throw Refusal.staleEpoch
                 }
             }
             return Answers.data(["accepted": true])

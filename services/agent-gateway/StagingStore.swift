@@ -11,6 +11,9 @@ struct StagingStore: Sendable {
     let hookBinary: String
     let git: GitCommand
 
+    /// Held while a push of the task is decided and published, and while its repository is prepared for an attempt.
+    static func lockPath(_ task: TaskID, in directory: String) -> String { "\(directory)/locks/task-\(task)" }
+
     func path(_ task: TaskID) -> String { "\(directory)/staging/\(task).git" }
 
     /// The task's repository, made or brought up to the forge's present state once for each attempt.
@@ -18,7 +21,10 @@ struct StagingStore: Sendable {
         let path = path(task.id)
         let stamp = "\(path)/prepared-\(task.attempt)"
         if FileManager.default.fileExists(atPath: stamp) { return path }
-        // Two clones of one task, or two tasks of one repository, prepare one after the other.
+        // A push of the attempt before may still be on its way to the forge: it is seen below, or refused.
+        let own = try FileLock(StagingStore.lockPath(task.id, in: directory))
+        defer { own.release() }
+        // Two tasks of one repository prepare one after the other.
         let lock = try FileLock("\(directory)/locks/\(task.repo.owner)-\(task.repo.name)")
         defer { lock.release() }
         if FileManager.default.fileExists(atPath: stamp) { return path }
@@ -66,17 +72,30 @@ struct StagingStore: Sendable {
         ("receive.maxInputSize", "1073741824"), ("core.logAllRefUpdates", "false"), ("uploadpack.allowFilter", "true"),
     ]
 
-    /// The forge's branches and tags as the task sees them. Its own branch is left alone once it is there: what an
-    /// attempt has pushed is upstream too.
-    private func copyBranches(from mirror: String, to path: String, base: String, own: String) throws {
-        let refs = try git.check(
-            ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"], in: mirror)
-        for line in refs.split(separator: "\n") {
-            let parts = line.split(separator: " ", maxSplits: 1).map(String.init)
-            guard parts.count == 2 else { continue }
-            try git.check(["update-ref", parts[1], parts[0]], in: path)
+    /// The forge's branches and tags as the task sees them, in two runs of git however many there are. What is gone there
+    /// goes here first, since `a` and `a/b` cannot both be; the task's own branch stays: nobody else ends it.
+    func copyBranches(from mirror: String, to path: String, base: String, own: String) throws {
+        let (wanted, present) = (try refs(of: mirror), try refs(of: path))
+        let gone = present.keys.filter { wanted[$0] == nil && $0 != "refs/heads/\(own)" }.sorted()
+        let moved = wanted.filter { present[$0.key] != $0.value }.sorted { $0.key < $1.key }
+        for commands in [gone.map { "delete \($0)\n" }, moved.map { "update \($0.key) \($0.value)\n" }]
+        where !commands.isEmpty {
+            try git.check(["update-ref", "--stdin"], in: path, input: commands.joined())
         }
         try git.check(["symbolic-ref", "HEAD", "refs/heads/\(base)"], in: path)
+    }
+}
+
+extension StagingStore {
+    private func refs(of repository: String) throws -> [String: String] {
+        let listing = try git.check(
+            ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"], in: repository)
+        var refs: [String: String] = [:]
+        for line in listing.split(separator: "\n") {
+            let parts = line.split(separator: " ", maxSplits: 1).map(String.init)
+            if parts.count == 2 { refs[parts[1]] = parts[0] }
+        }
+        return refs
     }
 }
 

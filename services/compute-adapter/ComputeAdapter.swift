@@ -57,7 +57,22 @@ actor ComputeAdapter {
             if try await end(name) { running.remove(name) }
         }
         stopping = stopping.filter { running.contains($0.key) }
+        try await clear(except: running.union(expected))
         try await claim(room: capacity - running.count)
+    }
+
+    /// Frees what ended sandboxes have left, however they ended and whoever was there to see it.
+    private func clear(except used: Set<String>) async throws {
+        let (backend, log) = (self.backend, self.log)
+        try await threads.run {
+            for name in try backend.leftovers().subtracting(used) {
+                do {
+                    try backend.remove(name)
+                } catch {
+                    log.warning("leftovers stay", ["session": name, "error": "\(error)"])
+                }
+            }
+        }
     }
 
     private func claim(room: Int) async throws {

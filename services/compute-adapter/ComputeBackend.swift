@@ -20,6 +20,8 @@ protocol ComputeBackend: Sendable {
     func stop(_ name: String) throws
     /// Ends a sandbox with everything in it.
     func kill(_ name: String) throws
+    /// The names of all sandboxes that still have something to free, running or not.
+    func leftovers() throws -> Set<String>
     /// Frees what an ended sandbox has left, but for its log.
     func remove(_ name: String) throws
     /// The last bytes of a sandbox's output, for the reason of an unexpected end.

@@ -24,7 +24,7 @@ final class ProcessBackend: ComputeBackend {
 
     func start(_ spec: SandboxSpec) throws {
         let root = path(spec.name)
-        for part in ["workspace", "home", "tmp"] {
+        for part in ProcessBackend.parts {
             try FileManager.default.createDirectory(
                 atPath: "\(root)/\(part)", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         }
@@ -67,8 +67,17 @@ final class ProcessBackend: ComputeBackend {
         }
     }
 
+    func leftovers() throws -> Set<String> {
+        guard FileManager.default.fileExists(atPath: directory) else { return [] }
+        return Set(
+            try FileManager.default.contentsOfDirectory(atPath: directory).filter { name in
+                name.hasPrefix("bgagent-")
+                    && ProcessBackend.parts.contains { FileManager.default.fileExists(atPath: "\(path(name))/\($0)") }
+            })
+    }
+
     func remove(_ name: String) throws {
-        for part in ["workspace", "home", "tmp"] {
+        for part in ProcessBackend.parts {
             let full = "\(path(name))/\(part)"
             if FileManager.default.fileExists(atPath: full) { try FileManager.default.removeItem(atPath: full) }
         }
@@ -84,6 +93,9 @@ final class ProcessBackend: ComputeBackend {
         let count = read(file, &buffer, bytes)
         return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : ""
     }
+
+    /// What belongs to a sandbox beside its log.
+    private static let parts = ["workspace", "home", "tmp"]
 
     private func path(_ name: String) -> String { "\(directory)/\(name)" }
 

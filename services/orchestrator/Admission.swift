@@ -38,6 +38,8 @@ actor Admission {
                 let count = try await pool.transaction {
                     try AdmissionStore.pass(userSlots: slots, nodeSilence: silence, in: $0)
                 }
+                // Many were waiting to be told: the next short pass follows at once.
+                if count.queued >= AdmissionStore.queuedPerPass { isPending = true }
                 if count.admitted > 0 { admitted.increment(by: Double(count.admitted)) }
                 if count.admitted + count.queued > 0 {
                     log.info("admission pass", ["admitted": count.admitted, "queued": count.queued])

@@ -80,7 +80,7 @@ struct CommandHandler: MessageHandler {
             let failure = payload.failure ?? OrchestratorFailures.sessionLost(payload["reason"]?.string)
             try await step.commit { tx -> Void in
                 // What another attempt would run into as well is told at once.
-                if failure.retryable {
+                if failure.retryable || task.cancelRequested {
                     _ = try TaskStore.loseAttempt(task, failure, in: tx)
                 } else {
                     _ = try TaskStore.move(task, on: .failed, .failure(failure), in: tx)

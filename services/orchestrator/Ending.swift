@@ -20,6 +20,13 @@ struct Ending: Sendable, Hashable {
         self.isDraft = draft
     }
 
+    /// The same end with a pull request: an earlier attempt has pushed work, which this one found nothing to add to. It
+    /// is a draft, since this attempt verified nothing.
+    func withEarlierWork() -> Ending {
+        guard trigger == .completed else { return self }
+        return Ending(.completed, "pull_request", pullRequest: true, draft: true)
+    }
+
     /// A cancel that was asked for in time wins over whatever the agent still managed to do.
     ///
     /// - Parameter isIntended: the pull request's intent is written: from then on a cancel comes too late.

@@ -25,9 +25,10 @@ struct Finalization: Sendable {
             )
         }
         let result = stored.0 ?? [:]
-        let ending = Ending.of(result, task: task, isIntended: stored.1)
+        var ending = Ending.of(result, task: task, isIntended: stored.1)
         do {
-            let head = try await verify(task, result)
+            let head = try await verify(task, result, ending)
+            if head != nil && result["commit"]?.string == nil { ending = ending.withEarlierWork() }
             guard ending.opensPullRequest else {
                 return try await end(task, step, ending, result, head: head, pullRequest: nil)
             }
@@ -59,20 +60,33 @@ struct Finalization: Sendable {
         }
     }
 
-    /// The branch's head on the remote, when the agent says that it pushed. Throws when it is not there.
-    private func verify(_ task: TaskRecord, _ result: JSONValue) async throws -> String? {
-        guard let commit = result["commit"]?.string else { return nil }
-        let forge = try forges.forge(credentialRef: task.settings["credential_ref"]?.string)
-        let head = try await forge.branchHead(task.branchName, of: task.repo)
-        guard head == commit else {
-            throw OrchestratorFailures.branchMissing(task.branchName, expected: commit, found: head)
+    /// The branch's head on the remote. Throws when the agent says that it pushed and it is not there, as far as the end
+    /// depends on it: a cancelled task stays cancelled, whatever became of its branch.
+    private func verify(_ task: TaskRecord, _ result: JSONValue, _ ending: Ending) async throws -> String? {
+        let commit = result["commit"]?.string
+        // A lost attempt may have pushed before it could report; then the next one finds nothing left to do.
+        if commit == nil && (task.attempt == 1 || ending.trigger != .completed) { return nil }
+        do {
+            let forge = try forges.forge(credentialRef: task.settings["credential_ref"]?.string)
+            let head = try await forge.branchHead(task.branchName, of: task.repo)
+            guard commit == nil || head == commit || !ending.opensPullRequest else {
+                throw OrchestratorFailures.branchMissing(task.branchName, expected: commit ?? "", found: head)
+            }
+            return head
+        } catch  where ending.trigger != .completed && !ending.opensPullRequest {
+            log.warning("the branch was not looked at", ["error": "\(error)"])
+            return nil
         }
-        return head
     }
 
     private func title(_ task: TaskRecord, _ forge: any Forge) async throws -> String? {
         guard let number = task.issueNumber else { return nil }
-        return try await forge.issue(number, of: task.repo).title
+        do {
+            return try await forge.issue(number, of: task.repo).title
+        } catch let error as ForgeError where !error.isRetryable {
+            // An issue that is gone by now is no reason to throw the work away.
+            return nil
+        }
     }
 
     private func open(

@@ -70,6 +70,7 @@ struct Preparation: Sendable {
     private func fail(_ task: TaskRecord, _ step: Step, _ failure: TaskFailure, retry: Bool) async throws -> Outcome {
         let policy = settings.step
         let ended = try await step.commit { tx -> Bool in
+            try TaskStore.lock(unchanged: task, in: tx)
             if retry, try TaskStore.retryStep(task, policy: policy, in: tx) { return false }
             try TaskLog.append(
                 .preflightFailed, to: task.id, attempt: task.attempt,

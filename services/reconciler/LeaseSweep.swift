@@ -19,11 +19,11 @@ struct LeaseSweep: Sendable {
     func runOnce() async throws -> Int {
         guard started.elapsed >= lease else { return 0 }
         let lease = self.lease.inSeconds
-        let lost = try await pool.transaction { tx -> [TaskRecord] in
-            guard try SweepStore.databaseAge(in: tx) >= lease else { return [] }
-            let expired = try SessionStore.expired(limit: 100, in: tx)
-            for task in expired { try TaskStore.loseAttempt(task, Self.failure(lease), isSwept: true, in: tx) }
-            return expired
+        guard try await pool.run({ try SweepStore.databaseAge(in: $0) }) >= lease else { return 0 }
+        let lost = try await TaskSweep(pool: pool, log: log).each {
+            try SessionStore.expired(after: $0, limit: 1, in: $1).first
+        } _: {
+            try TaskStore.loseAttempt($0, Self.failure(lease), isSwept: true, in: $1)
         }
         for task in lost {
             log.warning("lease lost", ["task_id": task.id.rawValue, "attempt": task.attempt])

@@ -21,27 +21,29 @@ struct StrandedSweep: Sendable {
         let (stale, queueLimit, tries) = (
             config.strandedAfter.inSeconds, config.queueLimit.inSeconds, config.finalizeTries
         )
-        let count = try await pool.transaction { tx in
-            var count = Count()
-            for task in try SweepStore.stranded(afterSeconds: stale, limit: 100, in: tx) {
-                try Self.strand(task, Self.standsStill(task), in: tx)
-                count.failed += 1
-            }
-            for task in try SweepStore.expiredInQueue(afterSeconds: queueLimit, limit: 100, in: tx) {
-                try Self.strand(task, Self.queueTooLong, in: tx)
-                count.expired += 1
-            }
-            for task in try SweepStore.staleFinalizing(afterSeconds: min(stale, 60), limit: 100, in: tx) {
-                if task.stepAttempts >= tries {
-                    try Self.strand(task, Self.standsStill(task), in: tx)
-                    count.failed += 1
-                } else {
-                    try SweepStore.commandFinalize(task, in: tx)
-                    count.revived += 1
-                }
-            }
-            return count
+        let sweep = TaskSweep(pool: pool, log: log)
+        let stranded = try await sweep.each {
+            try SweepStore.stranded(afterSeconds: stale, after: $0, limit: 1, in: $1).first
+        } _: {
+            try Self.strand($0, Self.standsStill($0), in: $1)
         }
+        let expired = try await sweep.each {
+            try SweepStore.expiredInQueue(afterSeconds: queueLimit, after: $0, limit: 1, in: $1).first
+        } _: {
+            try Self.strand($0, Self.queueTooLong, in: $1)
+        }
+        let finalizing = try await sweep.each {
+            try SweepStore.staleFinalizing(afterSeconds: min(stale, 60), after: $0, limit: 1, in: $1).first
+        } _: { task, tx in
+            if task.stepAttempts >= tries {
+                try Self.strand(task, Self.standsStill(task), in: tx)
+            } else {
+                try SweepStore.commandFinalize(task, in: tx)
+            }
+        }
+        let revived = finalizing.count { $0.stepAttempts < tries }
+        let count = Count(
+            failed: stranded.count + finalizing.count - revived, expired: expired.count, revived: revived)
         if count != Count() {
             log.warning(
                 "stranded tasks", ["failed": count.failed, "queue_expired": count.expired, "revived": count.revived])

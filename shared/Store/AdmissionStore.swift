@@ -14,6 +14,8 @@ package struct AdmissionCount: Sendable, Hashable {
 /// Slots are counted by the schema's trigger in this same transaction; a crash before the commit admits nobody.
 package enum AdmissionStore {
     private static let lockKey: Int64 = 0x6267_6167_656e_7402
+    /// Told that they wait in one pass; a pass is short, since freed slots wait for it.
+    package static let queuedPerPass: Int64 = 200
 
     /// - Parameters:
     ///   - userSlots: tasks of one user at work at once, unless the user's row says another number.
@@ -26,6 +28,7 @@ package enum AdmissionStore {
         var places = try freePlaces(nodeSilence: nodeSilence, in: tx)
         while places > 0 {
             let chosen = try candidates(limit: places, userSlots: userSlots, in: tx)
+            try lockCounters(of: chosen, in: tx)
             var started = 0
             for task in chosen where try admit(task, in: tx) { started += 1 }
             // A round that starts nobody (the last slot of a repository went to another) would go on for ever.
@@ -69,6 +72,16 @@ package enum AdmissionStore {
         return try tx.query(query).map(TaskRecord.init(row:))
     }
 
+    /// Every user's counter before any repository's. Whatever ends a task takes its user's and then its repository's, so
+    /// a pass that took them task by task could wait for one that waits for the pass.
+    private static func lockCounters(of tasks: [TaskRecord], in tx: Connection) throws {
+        try tx.query(
+            """
+            SELECT 1 FROM user_concurrency WHERE user_id = ANY(\(tasks.map(\.userID.rawValue)))
+            ORDER BY user_id FOR NO KEY UPDATE
+            """)
+    }
+
     private static func admit(_ candidate: TaskRecord, in tx: Connection) throws -> Bool {
         guard let task = try TaskStore.lock(candidate.id, in: tx),
             TaskTransition(from: task.status, on: .admitted) != nil
@@ -90,7 +103,8 @@ package enum AdmissionStore {
     private static func queueTheRest(noPlaces: Bool, in tx: Connection) throws -> Int {
         let waiting = try tx.query(
             "SELECT " + TaskRecord.columns + """
-                 FROM tasks t WHERE t.status = 'SUBMITTED' ORDER BY t.created_at LIMIT 500 FOR UPDATE OF t SKIP LOCKED
+                 FROM tasks t WHERE t.status = 'SUBMITTED' ORDER BY t.status_changed_at
+                LIMIT \(queuedPerPass) FOR NO KEY UPDATE OF t SKIP LOCKED
                 """)
         for row in waiting {
             let task = try TaskRecord(row: row)

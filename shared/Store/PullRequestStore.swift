@@ -17,6 +17,7 @@ package enum PullRequestStore {
             """)
     }
 
+    /// Whether the intent is written, whatever became of it.
     package static func isIntended(_ task: TaskID, in connection: Connection) throws -> Bool {
         try !connection.query("SELECT 1 FROM effects WHERE effect_id = \(id(task))").isEmpty
     }

@@ -74,7 +74,8 @@ package enum SessionStore {
     package static func claim(
         _ id: TaskID, attempt: Int, node: String, tokens: SessionTokenHashes, lease: Int, in tx: Connection
     ) throws -> Bool {
-        let claimed = try tx.query(
+        let claimed = try tx.behindHead(
+            of: id,
             """
             UPDATE sessions SET state = 'claimed', node = \(node), claimed_at = clock_timestamp(),
                 lease_until = clock_timestamp() + make_interval(secs => \(Double(lease))),
@@ -137,7 +138,8 @@ package enum SessionStore {
 
     /// The agent asked for its work: it is there. Tells the orchestrator once.
     package static func start(_ id: TaskID, attempt: Int, in tx: Connection) throws {
-        let started = try tx.query(
+        let started = try tx.behindHead(
+            of: id,
             """
             UPDATE sessions SET state = 'running', started_at = clock_timestamp()
             WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND state = 'claimed'
@@ -147,21 +149,37 @@ package enum SessionStore {
         }
     }
 
-    /// Stores the result once and ends the lease. A repeat changes nothing.
-    package static func end(_ id: TaskID, attempt: Int, result: JSONValue, in tx: Connection) throws {
-        let ended = try tx.query(
+    /// Locks the session of an attempt that may still write, behind its task's head, and returns its last client_seq;
+    /// until the end of the transaction nobody can give the attempt up. Nil: it is over.
+    package static func lockLive(_ id: TaskID, attempt: Int, in tx: Connection) throws -> Int64? {
+        try tx.query(
+            """
+            SELECT s.last_client_seq FROM task_heads h JOIN sessions s USING (task_id) JOIN tasks t USING (task_id)
+            WHERE h.task_id = \(id.rawValue) AND s.attempt = \(attempt) AND s.state IN ('claimed', 'running')
+                AND t.attempt = s.attempt AND NOT is_final(t.status)
+            FOR NO KEY UPDATE OF h, s
+            """
+        ).first?.get("last_client_seq", as: Int64.self)
+    }
+
+    /// Stores the result once and ends the lease. False: the attempt was over already, and nothing changed.
+    @discardableResult
+    package static func end(_ id: TaskID, attempt: Int, result: JSONValue, in tx: Connection) throws -> Bool {
+        let ended = try tx.behindHead(
+            of: id,
             """
             UPDATE sessions SET state = 'ended', ended_at = clock_timestamp(), result = \(result.text)::jsonb
             WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND state IN ('claimed', 'running')
             """)
-        if ended.affected == 1 {
-            try TaskLog.send(.sessionEnded, to: id, attempt: attempt, result, in: tx)
-        }
+        guard ended.affected == 1 else { return false }
+        try TaskLog.send(.sessionEnded, to: id, attempt: attempt, result, in: tx)
+        return true
     }
 
     /// Voids a session whose sandbox is gone and tells the orchestrator. False when it was over already.
     package static func lose(_ id: TaskID, attempt: Int, reason: String, in tx: Connection) throws -> Bool {
-        let voided = try tx.query(
+        let voided = try tx.behindHead(
+            of: id,
             """
             UPDATE sessions SET state = 'void', harness_token_hash = NULL, git_token_hash = NULL,
                 model_token_hash = NULL
@@ -187,15 +205,28 @@ package enum SessionStore {
         ).first?.json("result")
     }
 
-    /// Live sessions whose lease is over, tasks locked in order; rows that somebody else works on are left to him.
-    package static func expired(limit: Int, in tx: Connection) throws -> [TaskRecord] {
+    /// Live sessions whose lease is over, by task id from behind `after` on, locked with their tasks: a heartbeat comes
+    /// before the look or finds the attempt moved. What somebody else works on is left to him.
+    package static func expired(
+        after: TaskID? = nil, limit: Int, in tx: Connection
+    ) throws -> [TaskRecord] {
         try tx.query(
             "SELECT " + TaskRecord.columns + """
-                 FROM tasks t JOIN sessions s USING (task_id, attempt)
-                WHERE s.state IN ('claimed', 'running') AND s.lease_until < clock_timestamp()
+                 FROM tasks t JOIN task_heads h USING (task_id) JOIN sessions s USING (task_id, attempt)
+                WHERE t.task_id > \(after?.rawValue ?? "") AND s.state IN ('claimed', 'running') AND s.lease_until < clock_timestamp()
                     AND t.status IN ('HYDRATING', 'RUNNING', 'AWAITING_APPROVAL')
-                ORDER BY t.task_id LIMIT \(limit) FOR UPDATE OF t SKIP LOCKED
+                ORDER BY t.task_id LIMIT \(limit) FOR NO KEY UPDATE OF t, h, s SKIP LOCKED
                 """
         ).map(TaskRecord.init(row:))
+    }
+}
+
+extension Connection {
+    /// A change of a task's session in the lock order: the head first, in the same round trip.
+    fileprivate func behindHead(of task: TaskID, _ change: Query) throws -> Rows {
+        guard let changed = try pipeline([TaskLog.lockHead(task), change]).last else {
+            throw StoreError.noRow("sessions")
+        }
+        return changed
     }
 }

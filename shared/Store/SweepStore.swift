@@ -10,37 +10,48 @@ package enum SweepStore {
         ).only().get("age", as: Double.self)
     }
 
-    /// Tasks without a lease that have not moved for `afterSeconds`: nobody admitted them, or nobody claimed them.
-    package static func stranded(afterSeconds: Double, limit: Int, in tx: Connection) throws -> [TaskRecord] {
+    /// Tasks without a lease that have not moved for `afterSeconds`: nobody admitted them, nobody claimed them, or nobody
+    /// took note of their session's end. By task id from behind `after` on, like the other sweeps.
+    package static func stranded(
+        afterSeconds: Double, after: TaskID? = nil, limit: Int, in tx: Connection
+    ) throws -> [TaskRecord] {
         try tx.query(
             "SELECT " + TaskRecord.columns + """
                  FROM tasks t LEFT JOIN sessions s ON s.task_id = t.task_id AND s.attempt = t.attempt
-                WHERE t.status IN ('SUBMITTED', 'HYDRATING') AND (s.state IS NULL OR s.state IN ('requested', 'void'))
-                    AND t.status_changed_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
-                ORDER BY t.task_id LIMIT \(limit) FOR UPDATE OF t SKIP LOCKED
+                WHERE t.task_id > \(after?.rawValue ?? "") AND (
+                    t.status IN ('SUBMITTED', 'HYDRATING') AND (s.state IS NULL OR s.state IN ('requested', 'void'))
+                        AND t.status_changed_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
+                    OR t.status IN ('RUNNING', 'AWAITING_APPROVAL') AND s.state IN ('ended', 'void')
+                        AND s.lease_until < clock_timestamp() - make_interval(secs => \(afterSeconds)))
+                ORDER BY t.task_id LIMIT \(limit) FOR NO KEY UPDATE OF t SKIP LOCKED
                 """
         ).map(TaskRecord.init(row:))
     }
 
-    /// Tasks that waited in the queue for longer than `afterSeconds`.
-    package static func expiredInQueue(afterSeconds: Double, limit: Int, in tx: Connection) throws -> [TaskRecord] {
+    /// Tasks that waited in the queue for longer than `afterSeconds` since they were put there: one that lost an attempt
+    /// keeps its place and starts its wait anew.
+    package static func expiredInQueue(
+        afterSeconds: Double, after: TaskID? = nil, limit: Int, in tx: Connection
+    ) throws -> [TaskRecord] {
         try tx.query(
             "SELECT " + TaskRecord.columns + """
-                 FROM tasks t WHERE t.status = 'QUEUED'
-                    AND t.created_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
-                ORDER BY t.task_id LIMIT \(limit) FOR UPDATE OF t SKIP LOCKED
+                 FROM tasks t WHERE t.status = 'QUEUED' AND t.task_id > \(after?.rawValue ?? "")
+                    AND t.status_changed_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
+                ORDER BY t.task_id LIMIT \(limit) FOR NO KEY UPDATE OF t SKIP LOCKED
                 """
         ).map(TaskRecord.init(row:))
     }
 
     /// Tasks in FINALIZING that nothing moves any more: no try for `afterSeconds` and no timer for the next one.
-    package static func staleFinalizing(afterSeconds: Double, limit: Int, in tx: Connection) throws -> [TaskRecord] {
+    package static func staleFinalizing(
+        afterSeconds: Double, after: TaskID? = nil, limit: Int, in tx: Connection
+    ) throws -> [TaskRecord] {
         try tx.query(
             "SELECT " + TaskRecord.columns + """
-                 FROM tasks t WHERE t.status = 'FINALIZING'
+                 FROM tasks t WHERE t.status = 'FINALIZING' AND t.task_id > \(after?.rawValue ?? "")
                     AND t.updated_at < clock_timestamp() - make_interval(secs => \(afterSeconds) * power(2, t.step_attempts))
                     AND NOT EXISTS (SELECT FROM timers r WHERE r.task_id = t.task_id AND r.kind = 'retry')
-                ORDER BY t.task_id LIMIT \(limit) FOR UPDATE OF t SKIP LOCKED
+                ORDER BY t.task_id LIMIT \(limit) FOR NO KEY UPDATE OF t SKIP LOCKED
                 """
         ).map(TaskRecord.init(row:))
     }

@@ -28,6 +28,12 @@ package enum TaskLog {
         """
     }
 
+    /// The statement that locks a task's head: before any of its sessions, and before nothing else of the task but its
+    /// row. Put first in the flight of whatever changes a session and then appends.
+    package static func lockHead(_ task: TaskID) -> Query {
+        "SELECT 1 FROM task_heads WHERE task_id = \(task.rawValue) FOR NO KEY UPDATE"
+    }
+
     @discardableResult
     package static func append(
         _ type: TaskEventType, to task: TaskID, attempt: Int, _ metadata: JSONValue = [:], in tx: Connection

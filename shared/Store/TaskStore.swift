@@ -29,11 +29,17 @@ package enum TaskStore {
             .map(TaskRecord.init(row:))
     }
 
-    /// Reads and locks the row: first in the lock order after the admission lock.
+    /// Reads and locks the row: first in the lock order after the admission lock. Not against rows that only refer to
+    /// it, which come later in that order.
     package static func lock(_ id: TaskID, in tx: Connection) throws -> TaskRecord? {
         let query: Query =
-            "SELECT " + TaskRecord.columns + " FROM tasks t WHERE t.task_id = \(id.rawValue) FOR UPDATE OF t"
+            "SELECT " + TaskRecord.columns + " FROM tasks t WHERE t.task_id = \(id.rawValue) FOR NO KEY UPDATE OF t"
         return try tx.query(query).first.map(TaskRecord.init(row:))
+    }
+
+    /// Locks the row before anything else of the task is touched. Throws `conflict` when it was changed since it was read.
+    package static func lock(unchanged task: TaskRecord, in tx: Connection) throws {
+        guard try lock(task.id, in: tx)?.version == task.version else { throw StoreError.conflict }
     }
 
     /// Makes one move with everything that belongs to it: the state by compare-and-set on `version`, the final event,
@@ -88,13 +94,15 @@ package enum TaskStore {
 
     /// Puts the work back in the queue for its next attempt, or fails the task when none is left.
     ///
-    /// The one place that decides it: orchestrator, compute adapter and reconciler all come here.
+    /// The one place that decides it: orchestrator, compute adapter and reconciler all come here. Throws `conflict` when
+    /// the task was changed since it was read.
     ///
     /// - Parameter isSwept: the reconciler found it: the end is then told as `task_stranded`.
     @discardableResult
     package static func loseAttempt(
         _ task: TaskRecord, _ failure: TaskFailure, isSwept: Bool = false, in tx: Connection
     ) throws -> TaskRecord {
+        try lock(unchanged: task, in: tx)
         let left = task.attempt < task.maxAttempts && !task.cancelRequested
         try TaskLog.append(
             .attemptLost, to: task.id, attempt: task.attempt,

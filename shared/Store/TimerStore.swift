@@ -27,13 +27,15 @@ package enum TimerStore {
         try tx.query("DELETE FROM timers WHERE task_id = \(task.rawValue) AND kind = \(kind.rawValue)")
     }
 
-    /// Takes what is due and sends `timer_due` for each, in one transaction.
+    /// Takes what is due and sends `timer_due` for each, in one transaction. Heads are locked first and none is waited
+    /// for: a task that is being worked on has its turn a second later.
     package static func fire(limit: Int, in tx: Connection) throws -> [DueTimer] {
         let rows = try tx.query(
             """
             DELETE FROM timers WHERE (task_id, attempt, kind) IN (
-                SELECT task_id, attempt, kind FROM timers WHERE due_at <= clock_timestamp()
-                ORDER BY due_at LIMIT \(limit) FOR UPDATE SKIP LOCKED)
+                SELECT r.task_id, r.attempt, r.kind FROM timers r JOIN task_heads h USING (task_id)
+                WHERE r.due_at <= clock_timestamp()
+                ORDER BY r.due_at LIMIT \(limit) FOR NO KEY UPDATE OF h, r SKIP LOCKED)
             RETURNING task_id, attempt, kind
             """)
         var fired: [DueTimer] = []

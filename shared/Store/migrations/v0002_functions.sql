@@ -39,28 +39,37 @@ BEGIN
 END $$;
 CREATE TRIGGER guard_task_update BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION guard_task_update();
 
--- Slots follow the state in the transaction that moves it, so they cannot drift.
+-- Slots follow the state in the transaction that moves it, so they cannot drift. The lock order goes on from the task:
+-- task_heads, sessions, counters (users before repositories).
 CREATE FUNCTION count_slots() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     step int := holds_slot(NEW.status)::int - holds_slot(OLD.status)::int;
 BEGIN
+    IF is_final(NEW.status) AND NOT is_final(OLD.status) THEN
+        UPDATE task_heads SET current_tool = NULL WHERE task_id = NEW.task_id;
+        UPDATE sessions SET state = CASE WHEN state IN ('requested', 'claimed', 'running') THEN 'void' ELSE state END,
+            harness_token_hash = NULL, git_token_hash = NULL, model_token_hash = NULL
+            WHERE task_id = NEW.task_id;
+        DELETE FROM timers WHERE task_id = NEW.task_id;
+    END IF;
     IF step <> 0 THEN
         INSERT INTO user_concurrency AS u (user_id, running) VALUES (NEW.user_id, greatest(step, 0))
             ON CONFLICT (user_id) DO UPDATE SET running = u.running + step;
         INSERT INTO repo_concurrency AS r (repo, running) VALUES (NEW.repo, greatest(step, 0))
             ON CONFLICT (repo) DO UPDATE SET running = r.running + step;
     END IF;
-    IF is_final(NEW.status) AND NOT is_final(OLD.status) THEN
-        UPDATE sessions SET state = CASE WHEN state IN ('requested', 'claimed', 'running') THEN 'void' ELSE state END,
-            harness_token_hash = NULL, git_token_hash = NULL, model_token_hash = NULL
-            WHERE task_id = NEW.task_id;
-        DELETE FROM timers WHERE task_id = NEW.task_id;
-        UPDATE task_heads SET current_tool = NULL WHERE task_id = NEW.task_id;
-    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_slots AFTER UPDATE OF status ON tasks FOR EACH ROW
     WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION count_slots();
+
+CREATE FUNCTION forget_timeline() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM task_events WHERE task_id = OLD.task_id;
+    DELETE FROM task_commands WHERE task_id = OLD.task_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER forget_timeline AFTER DELETE ON task_heads FOR EACH ROW EXECUTE FUNCTION forget_timeline();
 
 -- Appends one event: dense seq, a strictly greater event_id, the outbox row, and what `status` shows; all under the
 -- head's row lock, so the order of ids is the order of commits.
