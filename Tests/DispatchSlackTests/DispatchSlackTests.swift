@@ -63,6 +63,23 @@ struct SlackUnderTest: ChannelUnderTest {
         }
     }
 
+    @Test func `a task whose root was deleted gets another`() async throws {
+        try await Self.with { bench, fixture in
+            let task = try await fixture.submit()
+            _ = try await bench.plan(.prCreated, of: task)
+            try await bench.work(task, until: ["sent"])
+            try await bench.subject.slack.order(
+                "status", match: ["path_regex": "chat.postMessage", "body_regex": "thread_ts"], status: 200,
+                body: ["ok": false, "error": "thread_not_found"])
+            _ = try await bench.plan(.agentError, of: task)
+            _ = try await bench.plan(.taskFailed, of: task)
+            try await bench.work(task, until: ["sent", "sent", "sent"])
+            let messages = try await bench.subject.messages(task)
+            let second = try #require(messages.dropFirst().first?["ts"]?.string)
+            #expect(messages.map { $0["thread_ts"]?.string } == [nil, nil, second])
+        }
+    }
+
     @Test func `a root that was posted and never answered is found by a channel's name too`() async throws {
         try await Self.with(target: "#bgagent") { bench, fixture in
             try await bench.subject.orderLateCommit()

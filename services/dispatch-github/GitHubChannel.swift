@@ -88,7 +88,8 @@ struct GitHubChannel: NotificationChannel {
         guard let error = error as? ForgeError else { return SendError(.unavailable, "\(error)") }
         switch error.kind {
         case .rateLimited:
-            return SendError(.rateLimited(retryAfter: error.retryAfter.map { .seconds($0) }), "\(error)")
+            // Without a word of how long, GitHub wants a minute at least.
+            return SendError(.rateLimited(retryAfter: .seconds(error.retryAfter ?? 60)), "\(error)")
         case .unavailable:
             return SendError(error.mayHaveHappened && !isRepeatable ? .unknown : .unavailable, "\(error)")
         case .unauthorized, .forbidden, .notFound, .invalid:

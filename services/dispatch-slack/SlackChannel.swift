@@ -35,7 +35,18 @@ struct SlackChannel: NotificationChannel {
     func render(_ notification: TaskNotification) -> SlackMessage { SlackMessage(notification) }
 
     func send(_ message: SlackMessage, as delivery: ChannelDelivery) async throws(SendError) -> Receipt {
-        let thread = SlackThread(delivery.state)
+        guard let thread = SlackThread(delivery.state) else { return try await post(message, delivery, in: nil) }
+        do {
+            return try await post(message, delivery, in: thread)
+        } catch let error where error.message.hasSuffix(": thread_not_found") {
+            // Somebody deleted the root: the task gets another.
+            return try await post(message, delivery, in: nil)
+        }
+    }
+
+    private func post(
+        _ message: SlackMessage, _ delivery: ChannelDelivery, in thread: SlackThread?
+    ) async throws(SendError) -> Receipt {
         var arguments: [String: JSONValue] = [
             "channel": .string(thread?.channel ?? delivery.target),
             "text": .string(thread == nil ? message.root : message.update),
@@ -57,25 +68,35 @@ struct SlackChannel: NotificationChannel {
     }
 
     func lookUp(_ message: SlackMessage, as delivery: ChannelDelivery) async throws(SendError) -> LookUp {
-        let thread = SlackThread(delivery.state)
-        let channel =
-            if let thread { thread.channel } else { try await api.channelID(of: delivery.target) }
-        var arguments = [("channel", channel), ("include_all_metadata", "true"), ("limit", "200")]
-        if let thread {
-            arguments.append(("ts", thread.ts))
-        } else {
-            // Slack's clock and ours may differ a little.
-            arguments.append(("oldest", "\(Int(delivery.plannedAt) - 300).000000"))
+        guard let thread = SlackThread(delivery.state) else { return try await lookInHistory(delivery) }
+        do {
+            let asked = [("channel", thread.channel), ("ts", thread.ts)]
+            return try await look(for: delivery, "conversations.replies", asked) { _ in thread }
+        } catch let error where error.message.hasSuffix(": thread_not_found") {
+            // The root is deleted: the try that we look for has made another, if anything.
+            return try await lookInHistory(delivery)
         }
-        let method = thread == nil ? "conversations.history" : "conversations.replies"
+    }
+
+    private func lookInHistory(_ delivery: ChannelDelivery) async throws(SendError) -> LookUp {
+        let channel = try await api.channelID(of: delivery.target)
+        // Slack's clock and ours may differ a little.
+        let asked = [("channel", channel), ("oldest", "\(Int(delivery.plannedAt) - 300).000000")]
+        return try await look(for: delivery, "conversations.history", asked) { SlackThread(channel: channel, ts: $0) }
+    }
+
+    private func look(
+        for delivery: ChannelDelivery, _ method: String, _ asked: [(String, String)],
+        thread: (_ ts: String) -> SlackThread
+    ) async throws(SendError) -> LookUp {
         var cursor = ""
         for _ in 0..<50 {
-            let answer = try await api.get(method, arguments + (cursor.isEmpty ? [] : [("cursor", cursor)]))
+            let paging = [("include_all_metadata", "true"), ("limit", "200")]
+            let answer = try await api.get(method, asked + paging + (cursor.isEmpty ? [] : [("cursor", cursor)]))
             for one in answer["messages"]?.array ?? [] {
                 let payload = one["metadata"]?["event_payload"]
                 guard payload?["effect_id"]?.string == delivery.effectID, let ts = one["ts"]?.string else { continue }
-                return .found(
-                    Receipt(externalRef: ts, state: (thread ?? SlackThread(channel: channel, ts: ts)).json))
+                return .found(Receipt(externalRef: ts, state: thread(ts).json))
             }
             cursor = answer["response_metadata"]?["next_cursor"]?.string ?? ""
             if cursor.isEmpty { return .absent }
