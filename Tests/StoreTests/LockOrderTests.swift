@@ -26,17 +26,17 @@ import Threads
     @Test(arguments: ["start", "end", "lose", "events"])
     func `an attempt that is given up and its agent's call follow each other`(_ call: String) async throws {
         try await Fixture.with { fixture in
-            let connection = try fixture.connection()
+            let connection = try Self.patient(fixture)
             let id = try Self.running(fixture, connection, session: call == "start" ? "claimed" : "running")
             let threads = IOThreads(name: "agent", count: 1)
             try connection.execute(script: "BEGIN")
             let task = try #require(try TaskStore.lock(id, in: connection))
             try TaskLog.append(.agentError, to: id, attempt: 1, in: connection)
-            async let answer = threads.run { try Self.write(call, id, Self.patient(fixture)) }
+            let answer = Self.begin(on: threads) { try Self.write(call, id, Self.patient(fixture)) }
             try await Self.untilOneWaits(fixture)
             try TaskStore.loseAttempt(task, Self.failure, in: connection)
             try connection.execute(script: "COMMIT")
-            #expect(try await !answer)
+            #expect(try await !answer())
             #expect(try SessionStore.load(id, attempt: 1, in: connection)?.state == "void")
             await threads.stopped()
         }
@@ -44,13 +44,13 @@ import Threads
 
     @Test func `a claim and a cancel follow each other`() async throws {
         try await Fixture.with { fixture in
-            let connection = try fixture.connection()
+            let connection = try Self.patient(fixture)
             let id = try Self.running(fixture, connection, status: "HYDRATING", session: "requested")
             let threads = IOThreads(name: "node", count: 1)
             try connection.execute(script: "BEGIN")
             let task = try #require(try TaskStore.lock(id, in: connection))
             try TaskLog.append(.agentError, to: id, attempt: 1, in: connection)
-            async let claimed = threads.run {
+            let claimed = Self.begin(on: threads) {
                 try Self.patient(fixture).transaction { tx in
                     try SessionStore.claim(
                         id, attempt: 1, node: "n1", tokens: SessionTokenHashes(harness: "h", git: "g", model: "m"),
@@ -60,14 +60,14 @@ import Threads
             try await Self.untilOneWaits(fixture)
             _ = try CancelStore.cancel(task, by: "ada", grace: 1, in: connection)
             try connection.execute(script: "COMMIT")
-            #expect(try await !claimed)
+            #expect(try await !claimed())
             await threads.stopped()
         }
     }
 
     @Test func `a pass of admission and the end of a task follow each other`() async throws {
         try await Fixture.with { fixture in
-            let connection = try fixture.connection()
+            let connection = try Self.patient(fixture)
             let bob = "01ARZ3NDEKTSV4RRFFQ69G5FB0"
             try connection.query("INSERT INTO users (user_id, name) VALUES (\(bob), 'bob')")
             for user in [Fixture.user, bob] {
@@ -80,13 +80,13 @@ import Threads
             // As the schema counts a task of bob's that ends: the user first, then the repository.
             try connection.execute(script: "BEGIN")
             try connection.query("UPDATE user_concurrency SET running = running WHERE user_id = \(bob)")
-            async let count = threads.run {
+            let count = Self.begin(on: threads) {
                 try Self.patient(fixture).transaction { try AdmissionStore.pass(userSlots: 3, nodeSilence: 30, in: $0) }
             }
             try await Self.untilOneWaits(fixture)
             try connection.query("UPDATE repo_concurrency SET running = running")
             try connection.execute(script: "COMMIT")
-            #expect(try await count.admitted == 2)
+            #expect(try await count().admitted == 2)
             await threads.stopped()
         }
     }
@@ -134,12 +134,25 @@ import Threads
         try Connection(
             PostgresConfig(
                 url: fixture.url, applicationName: "store-tests", lockTimeout: .seconds(60),
-                statementTimeout: .seconds(60)))
+                statementTimeout: .seconds(60),
+                idleInTransactionTimeout: .seconds(120)))
+    }
+
+    /// Begins on a thread of its own at once, however busy Swift's are; what is returned waits for the end.
+    private static func begin<Result: Sendable>(
+        on threads: IOThreads, _ body: @escaping @Sendable () throws -> Result
+    ) -> () async throws -> Result {
+        let end = Lock<Swift.Result<Result, any Error>?>(nil)
+        _ = threads.submit {
+            let result = Swift.Result { try body() }
+            end.withLock { $0 = result }
+        }
+        return { try await eventually("the other side ends", within: .seconds(60)) { end.withLock { $0 } }.get() }
     }
 
     private static func untilOneWaits(_ fixture: Fixture) async throws {
         let watcher = try fixture.connection()
-        try await eventually("somebody waits for a lock") {
+        try await eventually("somebody waits for a lock", within: .seconds(60)) {
             try !watcher.query(
                 "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             ).isEmpty
