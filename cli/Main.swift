@@ -22,6 +22,6 @@ struct Main {
             Array(CommandLine.arguments.dropFirst()),
             in: Surroundings(
                 environment: environment, console: console, input: .process, pace: .machine, transport: .network()))
-        withExtendedLifetime(interrupt) { exit(code.rawValue) }
+        withExtendedLifetime(interrupt) { ProcessExit.now(code) }
     }
 }

@@ -39,7 +39,11 @@ enum Process {
         (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
     }
 
-    static func exit(_ code: Int32) -> Never { Glibc.exit(code) }
+    /// Not exit(): its handlers tear libraries down under threads that may still use them.
+    static func exit(_ code: Int32) -> Never {
+        fflush(nil)
+        _exit(code)
+    }
 }
 
 /// Waiting on a thread of one's own.

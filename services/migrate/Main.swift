@@ -1,5 +1,6 @@
 import AMQP
 import Config
+import Glibc
 import Lifecycle
 import Messaging
 import Postgres
@@ -11,6 +12,9 @@ struct Migrate {
     static func main() async throws {
         let config = Environment.load(MigrateConfig.init)
         try await MigrationRun(config: config, log: config.service.log).run()
+        // Not by returning, which tears libraries down under threads that may still use them.
+        fflush(nil)
+        _exit(0)
     }
 }
 
