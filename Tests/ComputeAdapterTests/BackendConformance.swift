@@ -65,6 +65,7 @@ struct BackendConformance {
             throw error
         }
         try backend.kill(name)
+        #expect(try !backend.running().contains(name))
         try FileManager.default.removeItem(atPath: directory)
     }
 }
@@ -85,7 +86,7 @@ struct BackendConformance {
         let second = ProcessBackend(directory: directory, command: command)
         #expect(try second.running() == [name])
         try second.kill(name)
-        try await eventually("it is gone") { try first.running().isEmpty }
+        try await eventually("it is gone and collected") { try first.running().isEmpty }
         try FileManager.default.removeItem(atPath: directory)
     }
 

@@ -42,11 +42,12 @@ final class ProcessBackend: ComputeBackend {
         child.error = log
         let started = try ChildProcess.start(child)
         children.withLock { $0[spec.name] = started }
+        // From here on an adapter of a later life finds it, too: not before its environment can be read.
+        try settle(for: .seconds(1)) { try started.ended() != nil || sessions()[spec.name] != nil }
     }
 
     func running() throws -> Set<String> {
         reap()
-        // A process shows no environment while it becomes another program: our own children count while they live.
         let own = children.withLock { Set($0.keys) }
         return own.union(try sessions().keys)
     }
@@ -59,11 +60,13 @@ final class ProcessBackend: ComputeBackend {
     }
 
     func kill(_ name: String) throws {
-        // Again until nothing is left: a process may fork between the look and the signal.
-        for _ in 0..<10 {
-            guard let pids = try sessions()[name], !pids.isEmpty else { break }
+        // Again until nothing is left: a process may fork between the look and the signal. Collected, too: what is left
+        // uncollected is found by whoever waits for any child of this process.
+        try settle(for: .seconds(2)) {
+            let pids = try sessions()[name] ?? []
             for pid in pids { Glibc.kill(pid, SIGKILL) }
             reap()
+            return pids.isEmpty && children.withLock { $0[name] == nil }
         }
     }
 
@@ -106,20 +109,38 @@ final class ProcessBackend: ComputeBackend {
         }
     }
 
+    /// Looks until it is so or the time is up.
+    private func settle(for patience: Duration, _ isSo: () throws -> Bool) throws {
+        let deadline = Deadline.after(patience)
+        while try !isSo(), !deadline.isOver { poll(nil, 0, 2) }
+    }
+
     /// Live processes by the session that their environment names.
     private func sessions() throws -> [String: [Int32]] {
         let marker = Array("BGAGENT_SESSION=".utf8)
         var found: [String: [Int32]] = [:]
         for entry in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
-            guard let pid = Int32(entry), pid != getpid(), !isZombie(pid),
-                let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ")
-            else { continue }
+            guard let pid = Int32(entry), pid != getpid(), let environment = environment(of: pid) else { continue }
             for variable in environment.split(separator: 0) where variable.starts(with: marker) {
                 let session = String(decoding: variable.dropFirst(marker.count), as: UTF8.self)
                 if isOurs(session) { found[session, default: []].append(pid) }
             }
         }
         return found
+    }
+
+    /// A process shows no environment for a moment while it becomes another program, so an empty one is looked at again.
+    private func environment(of pid: Int32) -> Data? {
+        for look in 0..<3 {
+            if look > 0 { poll(nil, 0, 1) }
+            // Threads of the kernel have no program, and no environment ever.
+            guard !isZombie(pid),
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")) != nil,
+                let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ")
+            else { return nil }
+            if !environment.isEmpty { return environment }
+        }
+        return nil
     }
 
     /// True for sessions of this node: another installation on the machine keeps its own directory.
