@@ -12,7 +12,7 @@ enum WireError: Error {
     case malformed(String)
 }
 
-/// A client at the level of bytes. Waits at most ten seconds for anything.
+/// A client at the level of bytes. Waits at most half a minute for anything.
 final class Wire {
     private let socket: Int32
     private var buffer: [UInt8] = []
@@ -20,7 +20,7 @@ final class Wire {
     init(_ port: Int, receiveBuffer: Int32? = nil) throws {
         socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         if var size = receiveBuffer { setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(4)) }
-        var patience = timeval(tv_sec: 10, tv_usec: 0)
+        var patience = timeval(tv_sec: 30, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_in()
