@@ -24,7 +24,8 @@ RUN --mount=type=cache,target=/src/.build \
         ! -name '*.*' ! -name SpineWorker -exec install -s -t /out {} +
 
 FROM scratch AS prebuilt
-COPY .build/image/out /out
+ARG PREBUILT=.build/image/release
+COPY ${PREBUILT} /out
 
 FROM ${BINARIES} AS binaries
 
@@ -48,10 +49,20 @@ ARG SERVICE
 COPY --from=binaries /out/${SERVICE} /usr/local/bin/service
 ENTRYPOINT ["/usr/local/bin/service"]
 
-# The agent gateway serves git with the real one.
+# The agent gateway serves git with the real one. Only what serves and pushes: the package brings Perl with it.
+FROM runtime AS git
+USER root
+RUN apt-get update && apt-get install -y --no-install-recommends git \
+    && mkdir -p /git/usr/lib/git-core /git/usr/bin /git/usr/share \
+    && cp -a /usr/bin/git /git/usr/bin/ && cp -a /usr/share/git-core /git/usr/share/ \
+    && cd /usr/lib/git-core && cp -a git git-http-backend git-remote-http git-remote-https /git/usr/lib/git-core/ \
+    && find . -maxdepth 1 -type l -lname git -exec cp -a -t /git/usr/lib/git-core {} +
+
 FROM runtime AS git-service
 USER root
-RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends libcurl3-gnutls libexpat1 \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=git /git/ /
 USER 10001:10001
 ARG SERVICE
 COPY --from=binaries /out/${SERVICE} /usr/local/bin/service

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from typing import Any
 
 from rehearsal import client
 from rehearsal.seed import samples, seed
+from rehearsal.server import wait_for_signal
 
 WORDS = """
 bgagent is up. GitHub, Slack, mail and the model are simulators. Type:
@@ -67,6 +69,13 @@ def onboard(api: str, token: str, repo: str) -> None:
 
 def welcome(options: argparse.Namespace) -> None:
     """Does all of it."""
+    # Set where the services were told as well: without it they work at the real GitHub.
+    address = os.environ.get("BGAGENT_GITHUB_API_URL", options.github)
+    if address != options.github:
+        raise Failed(
+            f"the services work at {address or 'the real GitHub'}, not at {options.github}: "
+            "scripts/first-run --rehearsal makes an installation for a rehearsal"
+        )
     token_file: Path = options.token_file
     token = eventually("the gateway's first key", 60, lambda: token_file.read_text().strip())
     held = eventually("the simulated GitHub", 60, lambda: client.state(options.github))["repos"]
@@ -84,11 +93,16 @@ def main() -> int:
     parser.add_argument("--token-file", type=Path, required=True, help="where the gateway's first key is")
     parser.add_argument("--github", required=True, metavar="URL", help="the simulated GitHub")
     parser.add_argument("--command", default="scripts/bgagent", help="what people type")
+    parser.add_argument("--stay", type=Path, metavar="FILE", help="make FILE when all is there, and stay")
+    options = parser.parse_args()
     try:
-        welcome(parser.parse_args())
+        welcome(options)
     except Failed as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 1
+    if options.stay is not None:
+        options.stay.touch()
+        wait_for_signal()
     return 0
 
 
