@@ -1,4 +1,4 @@
-"""From nothing to a pull request and back to nothing, with the blocks of docs/operations.md. In this order."""
+"""From nothing to a pull request and back, with the blocks of docs/operations.md, in this order."""
 
 from __future__ import annotations
 
@@ -52,16 +52,12 @@ def test_one_command_brings_everything_up_and_says_what_to_type(rehearsal: Insta
     rehearsal.compose("--profile", "*", "build", "--quiet")
     said = rehearsal.block(BLOCKS["up"])
     assert BLOCKS["submit"].strip() in said
-    states = {
-        one["Config"]["Labels"]["com.docker.compose.service"]: one["State"] for one in rehearsal.containers()
-    }
+    states = {service(one): one["State"] for one in rehearsal.containers()}
     ended = {name for name, state in states.items() if state["Status"] == "exited"}
     assert ended == {"migrate", "agent"}
     assert all(states[name]["ExitCode"] == 0 for name in ended)
-    unhealthy = [
-        name for name, state in states.items() if name not in ended and state["Health"]["Status"] != "healthy"
-    ]
-    assert unhealthy == []
+    healths = {name: state["Health"]["Status"] for name, state in states.items() if name not in ended}
+    assert set(healths.values()) == {"healthy"}, healths
 
 
 def test_a_failing_test_becomes_a_pull_request_by_an_agent_in_a_container(rehearsal: Installation) -> None:
@@ -84,6 +80,11 @@ def test_a_failing_test_becomes_a_pull_request_by_an_agent_in_a_container(rehear
     until("its container is gone", lambda: not rehearsal.sandboxes(), 30)
 
 
+def service(container: dict[str, Any]) -> str:
+    """What compose calls it."""
+    return str(container["Config"]["Labels"]["com.docker.compose.service"])
+
+
 def confined(sandbox: dict[str, Any], task: str, project: str) -> None:
     """Holds that an agent's container can do nothing but its work."""
     host, config = sandbox["HostConfig"], sandbox["Config"]
@@ -100,7 +101,7 @@ def confined(sandbox: dict[str, Any], task: str, project: str) -> None:
 
 def test_no_container_can_more_than_it_needs(rehearsal: Installation) -> None:
     for one in rehearsal.containers():
-        name = one["Config"]["Labels"]["com.docker.compose.service"]
+        name = service(one)
         host = one["HostConfig"]
         assert host["ReadonlyRootfs"] and not host["Privileged"] and host["CapDrop"] == ["ALL"], name
         assert "no-new-privileges:true" in host["SecurityOpt"], name
@@ -111,11 +112,8 @@ def test_no_container_can_more_than_it_needs(rehearsal: Installation) -> None:
             assert host["Memory"] > 0 and host["PidsLimit"] > 0 and host["NanoCpus"] > 0, name
         sockets = [mount for mount in one["Mounts"] if mount["Destination"].endswith("docker.sock")]
         assert bool(sockets) == (name == "engine-proxy"), name
-        published = [port for port, bound in (host["PortBindings"] or {}).items() if bound]
-        assert published == (["8080/tcp"] if name == "gateway" else []), name
-        assert all(
-            bound["HostIp"] == "127.0.0.1" for ports in host["PortBindings"].values() for bound in ports
-        )
+        published = {port: bound[0]["HostIp"] for port, bound in (host["PortBindings"] or {}).items()}
+        assert published == ({"8080/tcp": "127.0.0.1"} if name == "gateway" else {}), name
 
 
 def test_no_secret_is_in_a_container_s_settings_or_in_the_logs(rehearsal: Installation) -> None:
