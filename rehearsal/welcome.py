@@ -1,7 +1,7 @@
 """`python -m rehearsal.welcome --api URL --token-file FILE --github URL`: what a rehearsal starts with.
 
-Makes the sample repositories at the simulated GitHub, lets tasks work on them, and says what to type. Run again
-it leaves what is there as it is. Exit code: 0 when all of it is there.
+Makes the sample repositories at the simulated GitHub, lets tasks work on them, and says what to type. Run
+again it leaves what is there as it is. Exit code: 0 when all of it is there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Installations with several replicas: killed part by part while tasks run, upgraded, restored from a backup."""
+"""Installations with several replicas: killed part by part under load, upgraded, restored from a backup."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def submit(installation: Installation, count: int) -> list[str]:
 def end_well(installation: Installation, tasks: list[str]) -> None:
     """Waits for their ends: a pull request each, nothing lost, nothing doubled."""
     for task in tasks:
-        until(f"task {task} ends", lambda task=task: over(installation, task), ENDS_WITHIN)
+        until(f"task {task} ends", partial(over, installation, task), ENDS_WITHIN)
         shown = installation.status(task)
         assert (shown["status"], shown["outcome"]) == ("COMPLETED", "pull_request"), shown
     installation.checked()
@@ -93,9 +94,7 @@ def test_every_replica_of_the_operations_page_runs(installation: Installation) -
 
 
 @pytest.mark.parametrize("service", KILLED)
-def test_containers_killed_one_after_another_only_delay_tasks(
-    installation: Installation, service: str
-) -> None:
+def test_killed_containers_only_delay_tasks(installation: Installation, service: str) -> None:
     chance = random.Random(f"{SEED}/{service}")
     print(f"BGAGENT_TEST_SEED={SEED}")
     tasks = submit(installation, 2)
@@ -131,12 +130,12 @@ def test_a_backup_made_under_load_is_restored_and_gone_on_from(installation: Ins
     until("an agent is at work", lambda: installation.sandboxes() or over(installation, tasks[0]), 120)
     installation.block(BLOCKS["backup"], BACKUP=backup)
     for task in tasks:
-        until(f"task {task} ends", lambda task=task: over(installation, task), ENDS_WITHIN)
+        until(f"task {task} ends", partial(over, installation, task), ENDS_WITHIN)
     later = installation.submit()
     until("the lost task ends", lambda: over(installation, later), ENDS_WITHIN)
     installation.block(BLOCKS["restore"], BACKUP=backup)
     for task in tasks:
-        until(f"task {task} ends again", lambda task=task: over(installation, task), ENDS_WITHIN)
+        until(f"task {task} ends again", partial(over, installation, task), ENDS_WITHIN)
         shown = installation.status(task)
         assert (shown["status"], shown["outcome"]) == ("COMPLETED", "pull_request"), shown
     assert installation.bgagent("show", later, check=False).returncode != 0
