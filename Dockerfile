@@ -10,7 +10,7 @@ ARG BINARIES=build
 
 FROM ${SWIFT_IMAGE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends libcurl4-openssl-dev libmicrohttpd-dev \
-    libpcre2-dev libpq-dev librabbitmq-dev libssl-dev pkg-config && rm -rf /var/lib/apt/lists/*
+    libpcre2-dev libpq-dev librabbitmq-dev libssl-dev pkg-config && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 WORKDIR /src
 COPY Package.swift ./
 COPY shared shared
@@ -33,7 +33,7 @@ FROM ${BINARIES} AS binaries
 FROM ${BASE_IMAGE} AS runtime
 RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     apt-get update && apt-get install -y --no-install-recommends ca-certificates libcurl4 libmicrohttpd12 \
-    libpcre2-8-0 libpq5 librabbitmq4 libssl3 && rm -rf /var/lib/apt/lists/* \
+    libpcre2-8-0 libpq5 librabbitmq4 libssl3 && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && if [ -s /run/secrets/ca ]; then \
         install -m 644 /run/secrets/ca /usr/local/share/ca-certificates/site.crt && update-ca-certificates; fi \
     && useradd --uid 10001 --no-create-home --home-dir /var/lib/bgagent --shell /usr/sbin/nologin bgagent \
@@ -58,12 +58,14 @@ RUN apt-get update && apt-get install -y --no-install-recommends git \
     && cd /usr/lib/git-core && cp -a git git-http-backend git-remote-http git-remote-https /git/usr/lib/git-core/ \
     && find . -maxdepth 1 -type l -lname git -exec cp -a -t /git/usr/lib/git-core {} +
 
-FROM runtime AS git-service
+FROM runtime AS git-runtime
 USER root
 RUN apt-get update && apt-get install -y --no-install-recommends libcurl3-gnutls libexpat1 \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY --from=git /git/ /
 USER 10001:10001
+
+FROM git-runtime AS git-service
 ARG SERVICE
 COPY --from=binaries /out/${SERVICE} /usr/local/bin/service
 ENTRYPOINT ["/usr/local/bin/service"]

@@ -10,6 +10,9 @@ from rehearsal.checker import Outside
 from rehearsal.github.gitdir import GitFailed, git
 from rehearsal.words import slack_text
 
+# Whose words are the platform's: the login that the simulated GitHub gives its token.
+BOT = "bgagent-bot"
+
 
 def lines(outside: Outside) -> Iterator[str]:
     """Everything, forge first."""
@@ -23,7 +26,7 @@ def lines(outside: Outside) -> Iterator[str]:
                 yield git(Path(repo["git_dir"]), "diff", f"{pull['base']}...{pull['head']}")
             except GitFailed as error:
                 yield f"(its diff cannot be shown: {error})"
-        for comment in repo["comments"]:
+        for comment in (one for one in repo["comments"] if one["user"] == BOT):
             yield f"== {name}: comment on #{comment['issue']}, by {comment['user']}\n{comment['body']}\n"
     for message in outside.messages:
         yield f"== Slack{', in a thread' if 'thread_ts' in message else ''}\n{slack_text(message)}\n"
