@@ -113,7 +113,7 @@ def in_container(
             f"or end it with `{engine} rm -f -v {CONTAINER}`."
         )
     image = environ.get("BGAGENT_AGENT_IMAGE", "").strip() or "bgagent-agent"
-    _provide(engine, image)
+    _provide(engine, image, environ.get("BGAGENT_BUILD_CA", "").strip())
     network = environ.get("BGAGENT_RUN_NETWORK", "").strip()
     command = [
         engine, "run", "-i", "--name", CONTAINER, "--init",
@@ -139,17 +139,19 @@ def in_container(
     return code
 
 
-def _provide(engine: str, image: str) -> None:
+def _provide(engine: str, image: str, authority: str) -> None:
     if _quiet([engine, "image", "inspect", image], 20.0):
         return
     if image != "bgagent-agent":
         raise NotStarted(f"There is no image {image}: pull or build it, or unset BGAGENT_AGENT_IMAGE.")
     print("Building the agent's image, once; this takes some minutes.", file=sys.stderr, flush=True)
     folder = Path(__file__).parents[3]
-    if subprocess.run([engine, "build", "-t", image, str(folder)], stdout=sys.stderr).returncode != 0:
-        raise NotStarted(
-            f"The image could not be built: see above, then `{engine} build -t {image} {folder}`."
-        )
+    if authority and not Path(authority).is_file():
+        raise NotStarted(f"BGAGENT_BUILD_CA names no file: {authority}")
+    secret = ["--secret", f"id=ca,src={authority}"] if authority else []
+    command = [engine, "build", "-t", image, *secret, str(folder)]
+    if subprocess.run(command, stdout=sys.stderr).returncode != 0:
+        raise NotStarted(f"The image could not be built: see above. Again with: {' '.join(command)}")
 
 
 def _tell_left(directory: Path) -> None:
