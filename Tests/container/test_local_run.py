@@ -38,7 +38,7 @@ def world(tmp_path: Path, image: str) -> Iterator[LocalWorld]:
 
 def test_a_local_run_in_a_container_is_confined_and_ends_in_a_pushed_branch(world: LocalWorld) -> None:
     looks = (
-        "env > SEEN; cat /proc/[0-9]*/environ >> SEEN 2>/dev/null; id -u >> SEEN; "
+        "env > SEEN; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' >> SEEN; id -u >> SEEN; "
         "grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status >> SEEN; touch /made 2>> SEEN; pwd >> SEEN; "
         "stat -c %a $HOME >> SEEN; node --version >> SEEN; true"
     )

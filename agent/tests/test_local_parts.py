@@ -145,6 +145,7 @@ def test_a_spent_budget_is_answered_with_402(tmp_path: Path) -> None:
     with simulator("model", tmp_path, MODEL_KEY) as model:
         budget = Budget(Decimal("0.01"))
         with model_proxy(settings(model), budget) as proxy:
+            budget.reserve(0)
             budget.settle(0, 9_999)
             assert post(proxy)[0] == 200
             status, refusal = post(proxy)
