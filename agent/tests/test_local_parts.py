@@ -9,13 +9,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgagent_agent.control import Event
-from bgagent_agent.local.control import line_of
+from bgagent_agent.local.control import line_of, printer
 from bgagent_agent.local.errors import NotStarted
 from bgagent_agent.local.forge import Comment, GitHub, Issue
 from bgagent_agent.local.meter import Budget, Meter, Prices, Verdict
@@ -200,11 +201,38 @@ def test_settings_never_show_a_secret() -> None:
     assert MODEL_KEY not in shown
 
 
-def test_github_is_asked_again_and_its_token_goes_nowhere_else(tmp_path: Path) -> None:
+def test_github_is_asked_again_before_it_is_given_up() -> None:
     pauses: list[float] = []
     with pytest.raises(NotStarted, match="cannot be had"):
         GitHub("http://127.0.0.1:9", GITHUB_TOKEN, pauses.append).repository("acme/pricing")
     assert pauses == [1.0, 2.0]
+
+
+def test_a_redirect_does_not_take_the_token_to_another_host() -> None:
+    heard: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(f"{self.server.server_port} {self.headers.get('Authorization')}")
+            self.send_response(301)
+            self.send_header("Location", f"http://127.0.0.1:{other.server_address[1]}{self.path}")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as asked, HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        threads = [threading.Thread(target=one.serve_forever, args=(0.02,)) for one in (asked, other)]
+        for thread in threads:
+            thread.start()
+        url = f"http://127.0.0.1:{asked.server_address[1]}"
+        with pytest.raises(NotStarted, match="GitHub knows no repository"):
+            GitHub(url, GITHUB_TOKEN).repository("acme/pricing")
+        for one in (asked, other):
+            one.shutdown()
+        for thread in threads:
+            thread.join()
+    assert heard == [f"{asked.server_address[1]} Bearer {GITHUB_TOKEN}"]
 
 
 def test_names_are_the_platforms() -> None:
@@ -219,8 +247,6 @@ def test_names_are_the_platforms() -> None:
 
 
 def test_events_become_lines_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    from bgagent_agent.local.control import printer
-
     told = {"tool_name": "Bash", "is_error": True, "content_preview": "a\n\x1b[31mred", "turn": 1}
     printer()(line_of(Event(1, "agent_tool_result", told)))
     out = capsys.readouterr().out

@@ -147,13 +147,6 @@ def test_a_spent_budget_pushes_the_work_and_says_so(world: LocalWorld) -> None:
     assert "NOTES" in world.git("acme/pricing", "diff", "--name-only", "main", branch)
 
 
-def test_spent_turns_push_the_work_of_a_local_run(world: LocalWorld) -> None:
-    code, output = world.run("acme/pricing", "Script: endless", MAX_TURNS="2")
-    assert code == 1, output
-    assert "The turns are used up (MAX_TURNS): 2 turns" in output
-    assert len(world.branches("acme/pricing")) == 1
-
-
 def test_ctrl_c_pushes_what_there_is(world: LocalWorld) -> None:
     with world.start("acme/pricing", "Script: waits") as running:
         running.says("timeout 590")
