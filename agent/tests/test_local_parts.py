@@ -212,6 +212,8 @@ def test_a_redirect_does_not_take_the_token_to_another_host() -> None:
     heard: list[str] = []
 
     class Elsewhere(BaseHTTPRequestHandler):
+        server: HTTPServer
+
         def do_GET(self) -> None:
             heard.append(f"{self.server.server_port} {self.headers.get('Authorization')}")
             self.send_response(301)
