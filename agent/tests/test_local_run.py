@@ -100,7 +100,7 @@ ERRORS: list[tuple[list[str], dict[str, str], Any, list[str]]] = [
     (["acme/pricing", "fix it"], {"GITHUB_TOKEN": "a b"}, None, ["GITHUB_TOKEN holds characters"]),
     (["acme/pricing", "fix it"], {"GITHUB_API_URL": "ftp://x"}, None, ["GITHUB_API_URL must be a URL"]),
     (["acme/pricing", "fix it"], {"DRY_RUN": "maybe"}, None, ["DRY_RUN must be 1 or 0"]),
-    (["acme/pricing", "fix it"], {"BGAGENT_ENGINE": "lxc"}, None, ["BGAGENT_ENGINE must be"]),
+    (["acme/pricing", "fix it"], {"BGAGENT_ENGINE": "lxc"}, None, ["BGAGENT_ENGINE must be docker or none"]),
     (
         ["acme/pricing", "fix it"],
         {"GITHUB_TOKEN": "wrong-token"},
