@@ -137,15 +137,17 @@ class LocalRun:
         result = self._control.kept
         pushed = result.commit if result else None
         left = None if pushed else await self._tools.unpushed()
-        _print_end(result, reason, self._budget)
-        if pushed:
-            repository = self._prepared.repository
-            print(f"\nBranch   {self._prepared.branch}")
-            base, branch = quote(repository.default_branch), quote(self._prepared.branch)
-            print(f"Compare  {repository.web_url}/compare/{base}...{branch}?expand=1")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            _print_end(result, reason, self._budget)
+            if pushed:
+                repository = self._prepared.repository
+                base, branch = quote(repository.default_branch), quote(self._prepared.branch)
+                print(f"\nBranch   {self._prepared.branch}")
+                print(f"Compare  {repository.web_url}/compare/{base}...{branch}?expand=1")
+            if left:
+                print("\nThe work could not be pushed.")
+            sys.stdout.flush()
         if left:
-            print("\nThe work could not be pushed.", file=sys.stderr, flush=True)
             return EXIT_WORK_LEFT
         if self._signals:
             return EXIT_INTERRUPTED
@@ -180,5 +182,4 @@ def _print_end(result: RunResult | None, reason: str, budget: Budget) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

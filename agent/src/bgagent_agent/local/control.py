@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +83,9 @@ def printer(stream: TextIO | None = None) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         clean = "".join(char for char in line if char.isprintable())
-        print(f"{time.strftime('%H:%M:%S')}  {clean}", file=stream or sys.stdout, flush=True)
+        # A terminal that was closed does not end the work.
+        with contextlib.suppress(OSError):
+            print(f"{time.strftime('%H:%M:%S')}  {clean}", file=stream or sys.stdout, flush=True)
 
     return say
 

@@ -14,15 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from .errors import EXIT_DONE, EXIT_NOT_STARTED, EXIT_WORK_LEFT, NotStarted
+from .errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_STARTED, EXIT_OTHER_END, EXIT_WORK_LEFT, NotStarted
 from .preparation import Prepared, prepare
 from .settings import PASSED, SECRETS, USAGE, LocalSettings, read
 
 CONTAINER = "bgagent-run"
 _CPUS = 2
+_ENGINE_REFUSED = 125
 _TMPFS = "/tmp:rw,exec,nosuid,nodev,size=1g,mode=1777"  # noqa: S108 - the container's
-_ENGINES = ("docker", "podman")
-_INSTALL = "run `make bootstrap` once, or install Docker or podman"
+_ENGINE = "docker"
+_INSTALL = "run `make bootstrap` once, or install Docker"
 # Handed on to a process, so that programs of the repository are found and behave.
 _OF_THE_USER = ("PATH", "LANG", "LC_ALL", "TZ")
 
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except NotStarted as error:
         print(*error.problems, sep="\n", file=sys.stderr)
         return EXIT_NOT_STARTED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def show(settings: LocalSettings, prepared: Prepared) -> None:
@@ -60,15 +63,14 @@ def show(settings: LocalSettings, prepared: Prepared) -> None:
 
 
 def find_engine(environ: Mapping[str, str]) -> str | None:
-    """The engine that was asked for, or the first that answers; None for a plain process."""
+    """The engine's client, or None for a plain process."""
     asked = environ.get("BGAGENT_ENGINE", "").strip()
     if asked == "none":
         return None
-    if asked and asked not in _ENGINES:
-        raise NotStarted(f"BGAGENT_ENGINE must be docker, podman or none, not {asked!r}.")
-    for engine in (asked,) if asked else _ENGINES:
-        if shutil.which(engine) and _quiet([engine, "info"], 20.0):
-            return engine
+    if asked not in ("", _ENGINE):
+        raise NotStarted(f"BGAGENT_ENGINE must be {_ENGINE} or none, not {asked!r}.")
+    if shutil.which(_ENGINE) and _quiet([_ENGINE, "info"], 60.0):
+        return _ENGINE
     if asked:
         raise NotStarted(
             f"{asked} does not answer: start it, or set BGAGENT_ENGINE=none for a plain process."
@@ -96,8 +98,9 @@ def in_process(settings: LocalSettings, arguments: Sequence[str], environ: Mappi
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     code = _attend([sys.executable, "-m", "bgagent_agent.local", *arguments], environ, child_environment)
-    if code == EXIT_WORK_LEFT:
-        _tell_left(folder / "workspace" / settings.name)
+    clone = folder / "workspace" / settings.name
+    if _may_hold_work(code) and clone.exists():
+        _tell_left(clone, code)
     else:
         shutil.rmtree(folder, ignore_errors=True)
     return code
@@ -113,10 +116,11 @@ def in_container(
             f"or end it with `{engine} rm -f -v {CONTAINER}`."
         )
     image = environ.get("BGAGENT_AGENT_IMAGE", "").strip() or "bgagent-agent"
-    _provide(engine, image)
+    _provide(engine, image, environ.get("BGAGENT_BUILD_CA", "").strip())
     network = environ.get("BGAGENT_RUN_NETWORK", "").strip()
+    cid = Path(tempfile.mkdtemp(prefix=f"{CONTAINER}-")) / "cid"
     command = [
-        engine, "run", "-i", "--name", CONTAINER, "--init",
+        engine, "run", "-i", "--name", CONTAINER, "--cidfile", str(cid), "--init",
         "--cpus", str(min(_CPUS, os.cpu_count() or 1)), "--memory", "8g", "--memory-swap", "8g",
         "--pids-limit", "512", "--read-only", "--tmpfs", _TMPFS, "--volume", "/workspace",
         "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
@@ -125,34 +129,53 @@ def in_container(
         image, "local", *arguments,
     ]  # fmt: skip
     code = _attend(command, environ, dict(environ))
-    if code == EXIT_WORK_LEFT:
+    try:
+        container = cid.read_text()
+    except FileNotFoundError:
+        # The engine has said why there is no container; one of that name is somebody else's.
+        return EXIT_NOT_STARTED
+    finally:
+        shutil.rmtree(cid.parent)
+    if _may_hold_work(code):
         left = Path(tempfile.mkdtemp(prefix="bgagent-left-")) / settings.name
-        if not _quiet([engine, "cp", f"{CONTAINER}:/workspace/{settings.name}", str(left)], 600.0):
+        if _quiet([engine, "cp", f"{container}:/workspace/{settings.name}", str(left)], 600.0):
+            _tell_left(left, code)
+        else:
+            shutil.rmtree(left.parent)
+        if code == EXIT_WORK_LEFT and not left.exists():
             print(
                 f"It is in the container, below /workspace/{settings.name}: copy it out with `{engine} cp`, "
                 f"then `{engine} rm -f -v {CONTAINER}`.",
                 file=sys.stderr,
             )
             return code
-        _tell_left(left)
-    _quiet([engine, "rm", "-f", "-v", CONTAINER], 60.0)
-    return code
+    _quiet([engine, "rm", "-f", "-v", container], 60.0)
+    return EXIT_NOT_STARTED if code == _ENGINE_REFUSED else code
 
 
-def _provide(engine: str, image: str) -> None:
+def _provide(engine: str, image: str, authority: str) -> None:
     if _quiet([engine, "image", "inspect", image], 20.0):
         return
     if image != "bgagent-agent":
         raise NotStarted(f"There is no image {image}: pull or build it, or unset BGAGENT_AGENT_IMAGE.")
     print("Building the agent's image, once; this takes some minutes.", file=sys.stderr, flush=True)
     folder = Path(__file__).parents[3]
-    if subprocess.run([engine, "build", "-t", image, str(folder)], stdout=sys.stderr).returncode != 0:
-        raise NotStarted(
-            f"The image could not be built: see above, then `{engine} build -t {image} {folder}`."
-        )
+    if authority and not Path(authority).is_file():
+        raise NotStarted(f"BGAGENT_BUILD_CA names no file: {authority}")
+    secret = ["--secret", f"id=ca,src={authority}"] if authority else []
+    command = [engine, "build", "-t", image, *secret, str(folder)]
+    if subprocess.run(command, stdout=sys.stderr).returncode != 0:
+        raise NotStarted(f"The image could not be built: see above. Again with: {' '.join(command)}")
 
 
-def _tell_left(directory: Path) -> None:
+def _may_hold_work(code: int) -> bool:
+    """Also after an end that nobody planned, as when memory ran out."""
+    return code not in (EXIT_DONE, EXIT_OTHER_END, EXIT_NOT_STARTED, EXIT_INTERRUPTED, _ENGINE_REFUSED)
+
+
+def _tell_left(directory: Path, code: int) -> None:
+    if code != EXIT_WORK_LEFT:
+        print(f"The run ended unexpectedly, with exit code {code}; its clone was kept.", file=sys.stderr)
     print(f"It is in {directory}: push it from there with `git push origin HEAD`.", file=sys.stderr)
 
 
@@ -182,7 +205,9 @@ def _forwarding() -> Iterator[list[subprocess.Popen[bytes]]]:
         for child in children:
             child.send_signal(signal.SIGINT)
 
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield children
     finally:

@@ -26,8 +26,9 @@ A number is an issue of the repository, anything else says what to do. MORE is a
   GITHUB_API_URL       https://host/api/v3 on GitHub Enterprise Server
   GITHUB_SERVER_URL    https://host on GitHub Enterprise Server
   ANTHROPIC_BASE_URL   another server that speaks the Messages API
-  BGAGENT_ENGINE       docker, podman, or none for a plain process (the first that answers, else none)
+  BGAGENT_ENGINE       docker, or none for a plain process (docker where it answers)
   BGAGENT_AGENT_IMAGE  the image (bgagent-agent, built where it is missing)
+  BGAGENT_BUILD_CA     a file with the certificates of your own authority, for building the image
   BGAGENT_RUN_NETWORK  the container's network (the engine's default)
 """
 SECRETS = ("GITHUB_TOKEN", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
