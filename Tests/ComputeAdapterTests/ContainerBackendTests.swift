@@ -87,12 +87,16 @@ import Testing
         try await ContainerFixture.with(.proxy) { fixture in
             let backend = fixture.backend("sleep 1000")
             let names = (0..<4).map { _ in TestEngine.sessionName() }
-            let requests = ContainerRequests(settings: fixture.settings, node: "n1")
+            var settings = fixture.settings
+            settings.workspace = .unlimited
+            let requests = ContainerRequests(settings: settings, node: "n1")
             let client = fixture.corner.client
             for name in names {
                 try client.call("POST", "/networks/create", body: requests.network(name, subnet: nil))
             }
-            for name in names.dropFirst() { try client.call("POST", "/volumes/create", body: requests.volume(name)) }
+            for name in names.dropFirst() {
+                try client.call("POST", "/volumes/create", body: try #require(requests.volume(name)))
+            }
             for name in names.dropFirst(2) {
                 let body = requests.container(fixture.spec(name))
                 try client.call("POST", "/containers/create", query: [("name", name)], body: body)

@@ -61,7 +61,9 @@ import Testing
     func `another task's sandbox does not answer`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let corner = fixture.corner
-            let (first, name) = (fixture.backend("") { $0.command = TestEngine.listener(saying: "first") }, TestEngine.sessionName())
+            let (first, name) = (
+                fixture.backend("") { $0.command = TestEngine.listener(saying: "first") }, TestEngine.sessionName()
+            )
             try first.start(fixture.spec(name))
             let address = try corner.address(name, network: name)
             let witness = try corner.run(["bash", "-c", Self.watch(address)], network: name)

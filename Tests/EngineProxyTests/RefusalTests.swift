@@ -73,11 +73,14 @@ struct Temptation: Sendable, CustomTestStringConvertible {
         Temptation("no limit of processors", "HostConfig/NanoCpus", nil),
         Temptation("no limit of processes", "HostConfig/PidsLimit", nil),
         Temptation("unlimited processes", "HostConfig/PidsLimit", -1),
-        Temptation("logs without an end", "HostConfig/LogConfig", ["Type": "json-file", "Config": [:]], named: "max-size"),
+        Temptation(
+            "logs without an end", "HostConfig/LogConfig", ["Type": "json-file", "Config": [:]], named: "max-size"),
         Temptation(
             "logs to somebody else", "HostConfig/LogConfig",
             ["Type": "syslog", "Config": ["syslog-address": "udp://127.0.0.1:1"]], named: "LogConfig.Type"),
-        Temptation("a set-uid file system", "HostConfig/Tmpfs", ["/tmp": "rw,exec,suid,dev,size=1m"], named: "HostConfig.Tmpfs./tmp"),
+        Temptation(
+            "a set-uid file system", "HostConfig/Tmpfs", ["/tmp": "rw,exec,suid,dev,size=1m"],
+            named: "HostConfig.Tmpfs./tmp"),
         Temptation(
             "another place for files", "HostConfig/Tmpfs",
             [
@@ -143,7 +146,9 @@ struct Temptation: Sendable, CustomTestStringConvertible {
         Temptation("another driver", "Driver", "macvlan"),
         Temptation("IPv6", "EnableIPv6", true),
         Temptation("a network that others may join", "Attachable", true),
-        Temptation("addresses of somebody else's", "IPAM", ["Config": [["Subnet": "10.214.0.0/28"]]], named: "IPAM.Config.Subnet"),
+        Temptation(
+            "addresses of somebody else's", "IPAM", ["Config": [["Subnet": "10.214.0.0/28"]]],
+            named: "IPAM.Config.Subnet"),
         Temptation(
             "a gateway of its own choice", "IPAM",
             ["Config": [["Subnet": "10.213.0.0/28", "Gateway": "10.213.0.5"]]], named: "IPAM.Config.Gateway"),
@@ -182,13 +187,11 @@ struct Temptation: Sendable, CustomTestStringConvertible {
     static let volumes: [Temptation] = [
         Temptation(
             "a directory of the host", "DriverOpts", ["type": "none", "o": "bind", "device": "/etc"],
-            named: "DriverOpts.type"),
+            named: "DriverOpts."),
         Temptation(
-            "a disk of the host", "DriverOpts", ["type": "ext4", "device": "/dev/vda"], named: "DriverOpts.type"),
+            "a disk of the host", "DriverOpts", ["type": "ext4", "device": "/dev/vda"], named: "DriverOpts."),
         Temptation(
-            "an option that is not a size", "DriverOpts",
-            ["type": "tmpfs", "device": "tmpfs", "o": "size=1m,suid"], named: "DriverOpts.o"),
-        Temptation("memory without an end", "DriverOpts", ["type": "tmpfs", "device": "tmpfs"], named: "DriverOpts.o"),
+            "memory without an end", "DriverOpts", ["type": "tmpfs", "device": "tmpfs"], named: "DriverOpts."),
         Temptation("another name", "Name", "other", named: "Name"),
         Temptation("another installation's label", "Labels/bgagent.installation", "other"),
     ]

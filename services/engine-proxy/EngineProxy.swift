@@ -131,7 +131,9 @@ struct EngineProxy: Sendable {
             case .bodyTooLarge(let limit): (413, "\(EngineError.proxyMark) the body is over \(limit) bytes")
             default: (500, "\(EngineError.proxyMark) internal error")
             }
-        if message.hasPrefix(EngineError.proxyMark) { log.warning("refused", ["reason": message, "peer": request.remoteAddress]) }
+        if message.hasPrefix(EngineError.proxyMark) {
+            log.warning("refused", ["reason": message, "peer": request.remoteAddress])
+        }
         return Self.json(["message": .string(message)], status: status)
     }
 }
