@@ -1,6 +1,7 @@
 import ContainerEngine
 import Domain
 import HTTPClient
+import HTTPTypes
 import TestSupport
 import Testing
 

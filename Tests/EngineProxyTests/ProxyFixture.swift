@@ -1,6 +1,7 @@
 import ContainerEngine
 import Domain
 import HTTPServer
+import Lifecycle
 import Telemetry
 import TestSupport
 import Testing

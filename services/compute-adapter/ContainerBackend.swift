@@ -82,14 +82,16 @@ final class ContainerBackend: ComputeBackend {
     func remove(_ name: String) throws {
         try? copyLog(name)
         try ifThere { try engine.call("DELETE", "/containers/\(name)", query: [("force", "true"), ("v", "true")]) }
+        // A volume may go though the network has to stay for another pass.
+        defer { try? ifThere { try engine.call("DELETE", "/volumes/\(name)") } }
         try links.disconnect(name)
         try ifThere { try engine.call("DELETE", "/networks/\(name)") }
-        try ifThere { try engine.call("DELETE", "/volumes/\(name)") }
         logs.withLock { $0.removeValue(forKey: name) }?.finish()
     }
 
     func ending(_ name: String) -> String? {
         guard let state = try? state(name), state["Running"]?.bool != true else { return nil }
+        if state["Status"]?.string == "created" { return "The sandbox was not started." }
         let code = state["ExitCode"]?.integer ?? -1
         if state["OOMKilled"]?.bool == true {
             let limit = SandboxEnding.gigabytes(settings.memory)

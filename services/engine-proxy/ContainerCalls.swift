@@ -1,5 +1,6 @@
 import ContainerEngine
 import Domain
+import HTTPClient
 import HTTPServer
 import HTTPTypes
 

@@ -101,7 +101,7 @@ struct ProxyRules: Sendable {
     /// `POST /networks/create`.
     func checkNetwork(_ body: JSONValue) throws -> String {
         var fields = try Fields(body)
-        let name = try name(fields.take("Name")?.string, "Name")
+        let name = try self.name(fields.take("Name")?.string, "Name")
         try fields.require("Driver", "bridge")
         try fields.require("Internal", true)
         try fields.allow("CheckDuplicate", true)
@@ -124,7 +124,7 @@ struct ProxyRules: Sendable {
     /// `POST /volumes/create`.
     func checkVolume(_ body: JSONValue) throws -> String {
         var fields = try Fields(body)
-        let name = try name(fields.take("Name")?.string, "Name")
+        let name = try self.name(fields.take("Name")?.string, "Name")
         try fields.require("Driver", "local")
         try checkLabels(&fields, name)
         var options = try fields.object("DriverOpts")
