@@ -139,12 +139,9 @@ let testTargets: [Target] =
     + services.filter { $0.module != "Relay" }.map { ($0.module, $0.dependencies) }
     + channels.map { ($0.module, channelDependencies) } + [("CLI", ["Domain", "Threads", "HTTPTypes", "HTTPClient"])])
     .map { module, dependencies in
-        .testTarget(
-            name: "\(module)Tests",
-            dependencies: named(
-                [module, "TestSupport"] + dependencies.filter { !$0.hasPrefix("C") || ownC.contains($0) }
-                    + (processes[module] ?? [])
-            ),
+        let swift = dependencies.filter { !$0.hasPrefix("C") || ownC.contains($0) }
+        return .testTarget(
+            name: "\(module)Tests", dependencies: named([module, "TestSupport"] + swift + (processes[module] ?? [])),
             path: "Tests/\(module)Tests", exclude: module == "CLI" ? ["Golden"] : [], swiftSettings: strict)
     }
 

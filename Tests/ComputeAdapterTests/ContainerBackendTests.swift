@@ -36,7 +36,9 @@ import Testing
                 chown 0 /tmp/x 2>/dev/null || echo no owner
                 """)
             #expect(ended.output.contains("user 10001:10001 in /workspace home /home/agent work /workspace"))
-            #expect(ended.output.components(separatedBy: "refused: Read-only file system").count == 5)
+            #expect(
+                ended.output.split(separator: "refused: Read-only file system", omittingEmptySubsequences: false).count
+                    == 5)
             for place in ["/tmp", "/home/agent", "/workspace"] { #expect(ended.output.contains("runs in \(place)")) }
             #expect(ended.output.contains("no owner"))
             #expect(ended.ending == "The sandbox ended by itself without a result.")
@@ -59,7 +61,8 @@ import Testing
         try await ContainerFixture.with(way) { fixture in
             let full = try await fixture.run(
                 "head -c 40m /dev/zero > full; stat -c 'kept %s' full; head -c 20m /dev/zero > /tmp/full")
-            #expect(full.output.components(separatedBy: "No space left on device").count == 3)
+            #expect(
+                full.output.split(separator: "No space left on device", omittingEmptySubsequences: false).count == 3)
             #expect(full.output.contains("kept 16777216"))
             let many = try await fixture.run(
                 """
@@ -87,12 +90,16 @@ import Testing
         try await ContainerFixture.with(.proxy) { fixture in
             let backend = fixture.backend("sleep 1000")
             let names = (0..<4).map { _ in TestEngine.sessionName() }
-            let requests = ContainerRequests(settings: fixture.settings, node: "n1")
+            var settings = fixture.settings
+            settings.workspace = .unlimited
+            let requests = ContainerRequests(settings: settings, node: "n1")
             let client = fixture.corner.client
             for name in names {
                 try client.call("POST", "/networks/create", body: requests.network(name, subnet: nil))
             }
-            for name in names.dropFirst() { try client.call("POST", "/volumes/create", body: requests.volume(name)) }
+            for name in names.dropFirst() {
+                try client.call("POST", "/volumes/create", body: try #require(requests.volume(name)))
+            }
             for name in names.dropFirst(2) {
                 let body = requests.container(fixture.spec(name))
                 try client.call("POST", "/containers/create", query: [("name", name)], body: body)
@@ -138,8 +145,6 @@ import Testing
                 ("BGAGENT_AGENT_IMAGES", { $0.image = "alpine" }),
                 ("BGAGENT_AGENT_RUNTIMES", { $0.runtime = "kata" }),
                 ("BGAGENT_AGENT_WORKSPACE", { $0.workspace = .disk }),
-                ("BGAGENT_AGENT_GATEWAY_LABEL", { $0.gatewayLabels = ["bgagent.role=nobody"] }),
-                ("executable file not found", { $0.command = ["/nonexistent/agent"] }),
             ]
             for (words, change) in cases {
                 let backend = fixture.backend("true", change)
@@ -154,6 +159,16 @@ import Testing
             let backend = fixture.backend("true") { $0.runtime = "kata" }
             let error = #expect(throws: EngineError.self) { try backend.start(fixture.spec(TestEngine.sessionName())) }
             #expect(error?.description.contains("BGAGENT_AGENT_RUNTIME") == true)
+            let alone = fixture.backend("true") { $0.gatewayLabels = ["bgagent.role=nobody"] }
+            let missing = #expect(throws: SandboxError.self) { try alone.start(fixture.spec(TestEngine.sessionName())) }
+            #expect(missing?.reason.contains("BGAGENT_AGENT_GATEWAY_LABEL") == true)
+            let program = fixture.backend("") { $0.command = ["/nonexistent/agent"] }
+            let name = TestEngine.sessionName()
+            try program.start(fixture.spec(name))
+            try await eventually("it ends", within: ContainerFixture.patience) { try program.running().isEmpty }
+            #expect(program.ending(name) == "The sandbox ended with exit code 127.")
+            #expect(program.logTail(name, bytes: 200).contains("/nonexistent/agent"))
+            try program.remove(name)
             #expect(try fixture.corner.remains() == [])
         }
     }

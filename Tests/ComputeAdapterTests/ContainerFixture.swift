@@ -34,7 +34,7 @@ struct ContainerFixture: Sendable {
         _ way: EngineWay = .direct, gateway: Bool = true, _ body: (ContainerFixture) async throws -> Void
     ) async throws {
         try await TestEngine.with { corner in
-            let proxy = way == .direct ? nil : try ProxyProcess(corner)
+            let proxy = try way == .direct ? nil : ProxyProcess(corner)
             defer { proxy?.end() }
             if let proxy { try await proxy.begin() }
             if gateway { try corner.startGateway() }
@@ -72,7 +72,7 @@ struct ContainerFixture: Sendable {
 
     /// Starts a sandbox and waits for its end; gives what it said.
     func run(_ script: String, _ change: (inout ContainerSettings) -> Void = { _ in }) async throws -> Ended {
-        let (backend, name) = (backend(script, change), TestEngine.sessionName())
+        let (backend, name) = (self.backend(script, change), TestEngine.sessionName())
         try backend.start(spec(name))
         try await eventually("the sandbox ends", within: Self.patience) { try !backend.running().contains(name) }
         let ended = Ended(output: backend.logTail(name, bytes: 100_000), ending: backend.ending(name) ?? "")
@@ -129,16 +129,16 @@ final class ProxyProcess: Sendable {
 
     /// A port that nobody listens on at this moment.
     private static func freePort() -> Int {
-        let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        defer { close(socket) }
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer { close(descriptor) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = inet_addr("127.0.0.1")
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                _ = bind(socket, $0, length)
-                _ = getsockname(socket, $0, &length)
+                _ = bind(descriptor, $0, length)
+                _ = getsockname(descriptor, $0, &length)
             }
         }
         return Int(address.sin_port.bigEndian)

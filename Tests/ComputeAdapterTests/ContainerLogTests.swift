@@ -80,7 +80,8 @@ import Testing
 @Suite struct ContainerSettingsTests {
     @Test(arguments: [
         (["BGAGENT_AGENT_USER": "0:0"], "BGAGENT_AGENT_USER"), (["BGAGENT_AGENT_USER": "agent"], "BGAGENT_AGENT_USER"),
-        (["BGAGENT_AGENT_PIDS": "32"], "BGAGENT_AGENT_PIDS"), (["BGAGENT_AGENT_MEMORY": "4g"], "BGAGENT_AGENT_WORKSPACE_SIZE"),
+        (["BGAGENT_AGENT_PIDS": "32"], "BGAGENT_AGENT_PIDS"),
+        (["BGAGENT_AGENT_MEMORY": "4g"], "BGAGENT_AGENT_WORKSPACE_SIZE"),
         (["BGAGENT_AGENT_GATEWAY_LABEL": "gateway"], "BGAGENT_AGENT_GATEWAY_LABEL"),
         (["BGAGENT_ENGINE_URL": "/var/run/docker.sock"], "BGAGENT_ENGINE_URL"),
         (["BGAGENT_AGENT_SUBNETS": "8.8.8.0/24"], "BGAGENT_AGENT_SUBNETS"),

@@ -2,6 +2,7 @@ import ContainerEngine
 import Domain
 import FoundationEssentials
 import HTTPServer
+import HTTPTypes
 import Lifecycle
 import TestSupport
 import Testing
@@ -35,33 +36,54 @@ import Testing
     func `the host does not answer a sandbox, at any of its addresses`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let corner = fixture.corner
-            let bridge = try corner.client.call("GET", "/networks/bridge")
-            let host = try #require(bridge["IPAM"]?["Config"]?.array?.first?["Gateway"]?.string)
+            // An internal network alone does not keep the host away: seen from one that has no more than that.
+            let network = "bgagent-test-\(UUID().uuidString.lowercased())"
+            let body: JSONValue = ["Name": .string(network), "Driver": "bridge", "Internal": true]
+            try corner.client.call("POST", "/networks/create", body: body)
+            let host = try Self.gateway(network, corner)
             var router = Router()
             router.on("GET", "/") { _ in .response(.text("host\n")) }
             let server = try Server(ServerConfig(host: host), router, log: .silent)
             try server.start()
-            defer { server.stop() }
-            let ask = { (host: String) in
+            let ask =
                 "{ timeout 3 bash -c 'exec 3<>/dev/tcp/\(host)/\(server.port); printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; "
-                    + "cat <&3' 2>/dev/null | tail -1 | grep . || echo silence; }"
-            }
-            let witness = try corner.run(["bash", "-c", "while :; do \(ask(host)); sleep 0.1; done"])
+                + "cat <&3' 2>/dev/null | tail -1 | grep . || echo silence; }"
+            let witness = try corner.run(["bash", "-c", "while :; do \(ask); sleep 0.1; done"], network: network)
             try await eventually("the host answers others", within: ContainerFixture.patience) {
                 try corner.output(witness).contains("host\n")
             }
-            // The same socket, and the first address of the sandbox's own network, where a bridge would have its own.
-            let own = "$(hostname -i | sed 's/[0-9]*$/1/')"
-            let ended = try await fixture.run("\(ask(host)); \(TestEngine.ask(own, port: server.port)); echo end")
-            #expect(ended.output == "silence\nsilence\nend\n")
+            let (backend, name) = (fixture.backend("\(ask); echo end; sleep 1000"), TestEngine.sessionName())
+            try backend.start(fixture.spec(name))
+            try await eventually("the sandbox has asked", within: ContainerFixture.patience) {
+                backend.logTail(name, bytes: 100) == "silence\nend\n"
+            }
+            // And on the sandbox's own network there is no address of the host to ask.
+            let own = try Self.gateway(name, corner)
+            #expect(throws: ServerError.self) { try Server(ServerConfig(host: own), router, log: .silent) }
+            try backend.kill(name)
+            try backend.remove(name)
+            server.stop()
+            try corner.client.call("DELETE", "/containers/\(witness)", query: [("force", "true")])
+            try corner.client.call("DELETE", "/networks/\(network)")
         }
+    }
+
+    /// The address that a network's bridge has on the host, or would have.
+    private static func gateway(_ network: String, _ corner: TestEngine) throws -> String {
+        let config = try corner.client.call("GET", "/networks/\(network)")["IPAM"]?["Config"]?.array?.first
+        if let gateway = config?["Gateway"]?.string { return gateway }
+        let subnet = try #require(config?["Subnet"]?.string)
+        let address = subnet.split(separator: "/")[0].split(separator: ".").map(String.init)
+        return (address.dropLast() + ["1"]).joined(separator: ".")
     }
 
     @Test(arguments: EngineWay.allCases)
     func `another task's sandbox does not answer`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let corner = fixture.corner
-            let (first, name) = (fixture.backend("") { $0.command = TestEngine.listener(saying: "first") }, TestEngine.sessionName())
+            let (first, name) = (
+                fixture.backend("") { $0.command = TestEngine.listener(saying: "first") }, TestEngine.sessionName()
+            )
             try first.start(fixture.spec(name))
             let address = try corner.address(name, network: name)
             let witness = try corner.run(["bash", "-c", Self.watch(address)], network: name)

@@ -4,7 +4,8 @@ import Testing
 @Suite struct EngineAddressTests {
     @Test(arguments: [
         ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
-        ("http://engine-proxy:2375", "http://engine-proxy:2375"), ("http://engine-proxy:2375/", "http://engine-proxy:2375"),
+        ("http://engine-proxy:2375", "http://engine-proxy:2375"),
+        ("http://engine-proxy:2375/", "http://engine-proxy:2375"),
     ]) func `an engine is named by socket or by host`(text: String, shown: String) throws {
         #expect(try #require(EngineAddress(text)).description == shown)
     }
@@ -48,7 +49,9 @@ import Testing
         #expect(EngineTime.nanoseconds(text) == nanoseconds)
     }
 
-    @Test(arguments: ["", "hello", "2026-11-26 20:07:05Z", "2026-13-26T20:07:05Z", "2026-11-26T20:07:05", "2026-11-26T20:07:05.Z1"])
+    @Test(arguments: [
+        "", "hello", "2026-11-26 20:07:05Z", "2026-13-26T20:07:05Z", "2026-11-26T20:07:05", "2026-11-26T20:07:05.Z1",
+    ])
     func `what is no time is not read as one`(text: String) {
         #expect(EngineTime.nanoseconds(text) == nil)
     }

@@ -1,6 +1,7 @@
 import ContainerEngine
 import Domain
 import HTTPClient
+import HTTPTypes
 import TestSupport
 import Testing
 
@@ -39,23 +40,27 @@ import Testing
             let network = fixture.network.with(label, "other").with(["Internal"], false)
             let id = try #require(try fixture.engine.call("POST", "/networks/create", body: network)["Id"]?.string)
             #expect(fixture.refusal("DELETE", "/networks/\(fixture.name)").contains("does not belong"))
-            #expect(fixture.refusal("POST", "/containers/create", query: [("name", fixture.name)], body: fixture.container)
-                .contains("the network"))
+            #expect(
+                fixture.refusal("POST", "/containers/create", query: [("name", fixture.name)], body: fixture.container)
+                    .contains("the network"))
             try fixture.engine.call("DELETE", "/networks/\(id)")
             // One with our labels that leads out does not do either.
             let open = try #require(
-                try fixture.engine.call("POST", "/networks/create", body: fixture.network.with(["Internal"], false))["Id"]?
+                try fixture.engine.call("POST", "/networks/create", body: fixture.network.with(["Internal"], false))[
+                    "Id"]?
                     .string)
-            #expect(fixture.refusal("POST", "/containers/create", query: [("name", fixture.name)], body: fixture.container)
-                .contains("leads out"))
+            #expect(
+                fixture.refusal("POST", "/containers/create", query: [("name", fixture.name)], body: fixture.container)
+                    .contains("leads out"))
             try fixture.engine.call("DELETE", "/networks/\(open)")
             try fixture.proxied.call("POST", "/networks/create", body: fixture.network)
             let bind: JSONValue = ["type": "none", "o": "bind", "device": "/etc"]
             try fixture.engine.call(
                 "POST", "/volumes/create", body: fixture.volume.with(label, "other").with(["DriverOpts"], bind))
             #expect(fixture.refusal("DELETE", "/volumes/\(fixture.name)").contains("does not belong"))
-            #expect(fixture.refusal("POST", "/containers/create", query: [("name", fixture.name)], body: fixture.container)
-                .contains("the volume"))
+            #expect(
+                fixture.refusal("POST", "/containers/create", query: [("name", fixture.name)], body: fixture.container)
+                    .contains("the volume"))
             // Where the engine would have given the host's files.
             let made = try fixture.create(fixture.engine, fixture.container)
             try fixture.engine.call("DELETE", "/containers/\(made["Id"]?.string ?? "")")
@@ -98,7 +103,8 @@ import Testing
             #expect(try fixture.engine.call("GET", path).text.contains("bgg_secret"))
             #expect(try !fixture.proxied.call("GET", path).text.contains("bgg_secret"))
             let gateways = try fixture.proxied.call(
-                "GET", "/containers/json", query: [("all", "true"), SandboxNaming.filter(labels: [fixture.corner.gatewayLabel])])
+                "GET", "/containers/json",
+                query: [("all", "true"), SandboxNaming.filter(labels: [fixture.corner.gatewayLabel])])
             #expect(
                 gateways == [
                     [
@@ -106,7 +112,9 @@ import Testing
                         "NetworkSettings": ["Networks": ["bridge": [:]]],
                     ]
                 ])
-            for filters in ["{}", "{\"label\":[\"bgagent.role\"]}", "{\"name\":[\"x\"],\"label\":[]}", "x", "{\"label\":[1]}"] {
+            for filters in [
+                "{}", "{\"label\":[\"bgagent.role\"]}", "{\"name\":[\"x\"],\"label\":[]}", "x", "{\"label\":[1]}",
+            ] {
                 for path in ["/containers/json", "/networks", "/volumes"] {
                     #expect(fixture.refusal("GET", path, query: [("filters", filters)]).contains("filter"))
                 }
@@ -144,10 +152,12 @@ import Testing
             #expect(fixture.refusal("GET", "\(path)/logs", query: [("follow", "true")]).contains("follow"))
             #expect(fixture.refusal("GET", "\(path)/stats", query: [("stream", "true")]).contains("stream"))
             let twice = [("name", fixture.name), ("name", "other")]
-            #expect(fixture.refusal("POST", "/containers/create", query: twice, body: fixture.container).contains("name"))
+            #expect(
+                fixture.refusal("POST", "/containers/create", query: twice, body: fixture.container).contains("name"))
             let platform = [("name", fixture.name), ("platform", "x")]
             #expect(
-                fixture.refusal("POST", "/containers/create", query: platform, body: fixture.container).contains("platform"))
+                fixture.refusal("POST", "/containers/create", query: platform, body: fixture.container).contains(
+                    "platform"))
             for version in ["v1.24", "v1.99", "v2.0", "1.45", "v1"] {
                 let (status, text) = try Self.send(fixture, "GET", "/\(version)\(path)/json")
                 #expect(status == 403 && text.contains("engine proxy:"))

@@ -1,6 +1,7 @@
 import ContainerEngine
 import Domain
 import HTTPServer
+import Lifecycle
 import Telemetry
 import TestSupport
 import Testing
@@ -58,7 +59,7 @@ struct ProxyFixture: Sendable {
     var volume: JSONValue {
         [
             "Name": .string(name), "Driver": "local", "Labels": labels(name),
-            "DriverOpts": ["type": "tmpfs", "device": "tmpfs", "o": "size=1048576,uid=10001,gid=10001,mode=0700"],
+            "DriverOpts": [:],
         ]
     }
 

@@ -33,7 +33,7 @@ final class ContainerBackend: ComputeBackend {
     func start(_ spec: SandboxSpec) throws {
         do {
             try makeNetwork(spec.name)
-            try engine.call("POST", "/volumes/create", body: requests.volume(spec.name))
+            if let volume = requests.volume(spec.name) { try engine.call("POST", "/volumes/create", body: volume) }
             let name = ("name", spec.name)
             try engine.call("POST", "/containers/create", query: [name], body: requests.container(spec))
             // Before it runs, so that its first call reaches somebody.
@@ -82,14 +82,16 @@ final class ContainerBackend: ComputeBackend {
     func remove(_ name: String) throws {
         try? copyLog(name)
         try ifThere { try engine.call("DELETE", "/containers/\(name)", query: [("force", "true"), ("v", "true")]) }
+        // A volume may go though the network has to stay for another pass.
+        defer { try? ifThere { try engine.call("DELETE", "/volumes/\(name)") } }
         try links.disconnect(name)
         try ifThere { try engine.call("DELETE", "/networks/\(name)") }
-        try ifThere { try engine.call("DELETE", "/volumes/\(name)") }
         logs.withLock { $0.removeValue(forKey: name) }?.finish()
     }
 
     func ending(_ name: String) -> String? {
         guard let state = try? state(name), state["Running"]?.bool != true else { return nil }
+        if state["Status"]?.string == "created" { return "The sandbox was not started." }
         let code = state["ExitCode"]?.integer ?? -1
         if state["OOMKilled"]?.bool == true {
             let limit = SandboxEnding.gigabytes(settings.memory)
@@ -145,20 +147,18 @@ final class ContainerBackend: ComputeBackend {
 
     /// With a range of our own, in the first part of it that is free; another network may be quicker.
     private func makeNetwork(_ name: String) throws {
-        guard let range = settings.subnets else {
-            try engine.call("POST", "/networks/create", body: requests.network(name, subnet: nil))
-            return
-        }
-        let networks = try engine.call("GET", "/networks", query: [
-            SandboxNaming.filter(labels: ["\(SandboxNaming.installation)=\(settings.installation)"])
-        ])
+        guard let range = settings.subnets else { return try makeNetwork(name, subnet: nil) }
+        let networks = try engine.call(
+            "GET", "/networks",
+            query: [
+                SandboxNaming.filter(labels: ["\(SandboxNaming.installation)=\(settings.installation)"])
+            ])
         let taken = (networks.array ?? []).flatMap { $0["IPAM"]?["Config"]?.array ?? [] }
             .compactMap { $0["Subnet"]?.string }
         let start = Int.random(in: 0..<range.count)
         for subnet in range.free(besides: taken, from: start, limit: 16) {
             do {
-                try engine.call("POST", "/networks/create", body: requests.network(name, subnet: subnet))
-                return
+                return try makeNetwork(name, subnet: subnet)
             } catch let error as EngineError where error.code == .addressTaken {
                 continue
             }
@@ -166,6 +166,17 @@ final class ContainerBackend: ComputeBackend {
         throw SandboxError(
             reason: "BGAGENT_AGENT_SUBNETS=\(range) has no room for one more network. Give a larger range, or lower "
                 + "BGAGENT_CAPACITY.")
+    }
+
+    private func makeNetwork(_ name: String, subnet: String?) throws {
+        let made = try engine.call("POST", "/networks/create", body: requests.network(name, subnet: subnet))
+        let isRecognized = made["Warning"]?.string?.contains(SandboxNaming.withoutHostAddress) != true
+        guard isRecognized || settings.allowsHost else {
+            throw SandboxError(
+                reason: "This container engine leaves the host's address on a sandbox's network (podman does): agents "
+                    + "would reach what listens on the host. Use Docker's engine, or accept it with "
+                    + "BGAGENT_AGENT_HOST_REACHABLE=true.")
+        }
     }
 
     private func log(_ name: String) -> ContainerLog {

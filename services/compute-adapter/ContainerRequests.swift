@@ -25,15 +25,11 @@ struct ContainerRequests: Sendable {
         return .object(network)
     }
 
-    func volume(_ name: String) -> JSONValue {
+    /// A volume for the workspace; nil where it lies in memory and needs none.
+    func volume(_ name: String) -> JSONValue? {
         var options: [String: JSONValue] = [:]
         switch settings.workspace {
-        case .memory:
-            let owner = settings.owner
-            options = [
-                "type": "tmpfs", "device": "tmpfs",
-                "o": .string("size=\(settings.workspaceSize),uid=\(owner.uid),gid=\(owner.gid),mode=0700"),
-            ]
+        case .memory: return nil
         case .disk: options = ["size": .string(String(settings.workspaceSize))]
         case .unlimited: break
         }
@@ -44,19 +40,12 @@ struct ContainerRequests: Sendable {
         var environment = spec.environment
         environment["HOME"] = SandboxNaming.home
         environment["BGAGENT_WORKSPACE"] = SandboxNaming.workspace
-        let owner = settings.owner
-        // Builds and their tests run programs that they have just written to /tmp.
-        let temporary = "rw,exec,nosuid,nodev,size=\(settings.temporarySize)"
         var host: [String: JSONValue] = [
             "Memory": .integer(settings.memory), "MemorySwap": .integer(settings.memory),
             "NanoCpus": .integer(Int64(settings.cpus * 1e9)), "PidsLimit": .integer(Int64(settings.pids)),
             "ReadonlyRootfs": true, "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "Init": true,
             "NetworkMode": .string(spec.name),
-            "Tmpfs": [
-                "/tmp": .string("\(temporary),mode=1777"),
-                SandboxNaming.home: .string("\(temporary),mode=0700,uid=\(owner.uid),gid=\(owner.gid)"),
-            ],
-            "Mounts": [["Type": "volume", "Source": .string(spec.name), "Target": .string(SandboxNaming.workspace)]],
+            "Tmpfs": .object(inMemory), "Mounts": .array(mounts(spec.name)),
             "LogConfig": ["Type": "json-file", "Config": ["max-size": "10m", "max-file": "2"]],
         ]
         if !settings.runtime.isEmpty { host["Runtime"] = .string(settings.runtime) }
@@ -68,5 +57,23 @@ struct ContainerRequests: Sendable {
         ]
         if !settings.command.isEmpty { container["Cmd"] = .array(settings.command.map { .string($0) }) }
         return .object(container)
+    }
+
+    /// Places whose files lie in memory. Programs may run there: builds and their tests run what they have just written.
+    private var inMemory: [String: JSONValue] {
+        let options = { (size: Int64, rest: String) -> JSONValue in .string("rw,exec,nosuid,nodev,size=\(size),\(rest)")
+        }
+        let own = "mode=0700,uid=\(settings.owner.uid),gid=\(settings.owner.gid)"
+        var places = [
+            "/tmp": options(settings.temporarySize, "mode=1777"),
+            SandboxNaming.home: options(settings.temporarySize, own),
+        ]
+        if settings.workspace == .memory { places[SandboxNaming.workspace] = options(settings.workspaceSize, own) }
+        return places
+    }
+
+    private func mounts(_ name: String) -> [JSONValue] {
+        if settings.workspace == .memory { return [] }
+        return [["Type": "volume", "Source": .string(name), "Target": .string(SandboxNaming.workspace)]]
     }
 }

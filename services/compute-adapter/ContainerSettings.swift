@@ -33,6 +33,8 @@ struct ContainerSettings: Sendable {
     var gatewayLabels: [String]
     /// Where networks of sandboxes take their addresses; nil = the engine's own pools.
     var subnets: SubnetRange?
+    /// An engine that leaves the host's address on a sandbox's network will do.
+    var allowsHost = false
     /// One call of the engine.
     var timeout = Duration.seconds(30)
 
@@ -49,8 +51,10 @@ struct ContainerSettings: Sendable {
         self.command = command
         user = environment.string(
             "BGAGENT_AGENT_USER", default: "10001:10001", "numeric uid:gid of agents in their containers; not 0")
-        runtime = environment.optionalString(
-            "BGAGENT_AGENT_RUNTIME", "the engine's runtime for agents, such as runsc; not set = the engine's default")
+        runtime =
+            environment.optionalString(
+                "BGAGENT_AGENT_RUNTIME",
+                "the engine's runtime for agents, such as runsc; not set = the engine's default")
             ?? ""
         cpus = environment.double("BGAGENT_AGENT_CPUS", default: 2, in: 0.1...256, "processors of one agent")
         memory = environment.bytes(
@@ -70,6 +74,9 @@ struct ContainerSettings: Sendable {
             "BGAGENT_AGENT_GATEWAY_LABEL", default: ["bgagent.role=agent-gateway"],
             "containers with all of these labels are agent gateways and join every sandbox's network")
         subnets = SubnetRange.read(&environment)
+        allowsHost = environment.bool(
+            "BGAGENT_AGENT_HOST_REACHABLE", default: false,
+            "accept an engine, such as podman, that lets agents reach what listens on the host")
         timeout = environment.duration(
             "BGAGENT_ENGINE_TIMEOUT", default: .seconds(30), in: .milliseconds(100)...(.seconds(300)),
             "deadline of one call to the container engine")

@@ -1,5 +1,6 @@
 import ContainerEngine
 import Domain
+import HTTPClient
 import HTTPServer
 import HTTPTypes
 
@@ -32,11 +33,11 @@ struct ContainerCalls: Sendable {
     func create(_ request: Request) throws -> Reply {
         let name = try rules.name(try proxy.query(request, ["name"])["name"], "name")
         let body = try proxy.body(request)
-        try rules.checkContainer(body, name: name)
+        let hasVolume = try rules.checkContainer(body, name: name)
         // By name alone the engine would take what it finds, or make a volume without a quota.
         let network = try proxy.network(name)
         guard network["Internal"]?.bool == true else { throw Refusal("the network \(name) leads out") }
-        _ = try proxy.volume(name)
+        if hasVolume { _ = try proxy.volume(name) }
         let made = try engine.call("POST", "/containers/create", query: [("name", name)], body: body)
         return .response(EngineProxy.json(["Id": made["Id"] ?? .null, "Warnings": []], status: 201))
     }
@@ -79,7 +80,8 @@ struct ContainerCalls: Sendable {
     func logs(_ request: Request) throws -> Reply {
         let query = try proxy.query(request, ["stdout", "stderr", "timestamps", "since"])
         for (name, value) in query {
-            let isRight = name == "since" ? value.utf8.allSatisfy { $0 == 0x2E || (0x30...0x39).contains($0) } : value == "true"
+            let isRight =
+                name == "since" ? value.utf8.allSatisfy { $0 == 0x2E || (0x30...0x39).contains($0) } : value == "true"
             guard isRight else { throw Refusal("the query's \(name) may not be \(value.prefix(40))") }
         }
         let stream = try engine.stream(

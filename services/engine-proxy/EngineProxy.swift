@@ -100,7 +100,7 @@ struct EngineProxy: Sendable {
         .json(value.text.utf8, status: status)
     }
 
-    static let done = Reply.response(Response(status: 204))
+    static var done: Reply { .response(Response(status: 204)) }
 
     private func version() throws -> JSONValue {
         let about = try engine.about()
@@ -119,7 +119,7 @@ struct EngineProxy: Sendable {
     }
 
     private func failed(_ reason: RequestFailure, _ request: Request) -> Response {
-        let (status, message): (Int, String) =
+        let answer: (status: Int, message: String) =
             switch reason {
             case .thrown(let refusal as Refusal): (403, "\(refusal)")
             // As the engine has said it, so that the adapter draws the same conclusions.
@@ -131,7 +131,9 @@ struct EngineProxy: Sendable {
             case .bodyTooLarge(let limit): (413, "\(EngineError.proxyMark) the body is over \(limit) bytes")
             default: (500, "\(EngineError.proxyMark) internal error")
             }
-        if message.hasPrefix(EngineError.proxyMark) { log.warning("refused", ["reason": message, "peer": request.remoteAddress]) }
-        return Self.json(["message": .string(message)], status: status)
+        if answer.message.hasPrefix(EngineError.proxyMark) {
+            log.warning("refused", ["reason": answer.message, "peer": request.remoteAddress])
+        }
+        return Self.json(["message": .string(answer.message)], status: answer.status)
     }
 }

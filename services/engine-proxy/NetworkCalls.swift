@@ -18,7 +18,8 @@ struct NetworkCalls: Sendable {
         let body = try proxy.body(request)
         _ = try rules.checkNetwork(body)
         let made = try engine.call("POST", "/networks/create", body: body)
-        return .response(EngineProxy.json(["Id": made["Id"] ?? .null], status: 201))
+        return .response(
+            EngineProxy.json(["Id": made["Id"] ?? .null, "Warning": made["Warning"] ?? .null], status: 201))
     }
 
     func connect(_ request: Request) throws -> Reply {

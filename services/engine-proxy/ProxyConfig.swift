@@ -23,7 +23,8 @@ struct ProxyConfig: Sendable {
             "deadline of one call to the container engine")
         rules = ProxyRules(
             installation: environment.string(
-                "BGAGENT_INSTALLATION", default: "bgagent", "the label of what may be touched; as in the compute adapter"),
+                "BGAGENT_INSTALLATION", default: "bgagent",
+                "the label of what may be touched; as in the compute adapter"),
             images: environment.list(
                 "BGAGENT_AGENT_IMAGES", default: ["bgagent-agent"],
                 "images that containers may be made from; a name without a tag stands for all of its tags"),
@@ -38,7 +39,8 @@ struct ProxyConfig: Sendable {
                 "BGAGENT_AGENT_MAX_MEMORY", default: "64g", in: 64 << 20...4 << 40,
                 "the most memory that a container may ask for"),
             maxCPUs: environment.double(
-                "BGAGENT_AGENT_MAX_CPUS", default: 64, in: 0.1...256, "the most processors that a container may ask for"),
+                "BGAGENT_AGENT_MAX_CPUS", default: 64, in: 0.1...256, "the most processors that a container may ask for"
+            ),
             maxPids: environment.int(
                 "BGAGENT_AGENT_MAX_PIDS", default: 8192, in: 64...1_000_000,
                 "the most processes that a container may ask for"))

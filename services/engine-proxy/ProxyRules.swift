@@ -34,8 +34,8 @@ struct ProxyRules: Sendable {
         }
     }
 
-    /// `POST /containers/create`.
-    func checkContainer(_ body: JSONValue, name: String) throws {
+    /// `POST /containers/create`; true when it uses the sandbox's volume.
+    func checkContainer(_ body: JSONValue, name: String) throws -> Bool {
         var fields = try Fields(body)
         _ = try fields.text("Image", "one of the images of BGAGENT_AGENT_IMAGES", where: isAllowed(image:))
         _ = try fields.text("User", "uid:gid in numbers above 0", where: Self.isOrdinary(user:))
@@ -49,7 +49,9 @@ struct ProxyRules: Sendable {
         try fields.end()
         try checkLimits(&host)
         try checkWalls(&host, name)
+        let hasVolume = try checkFiles(&host, name)
         try host.end()
+        return hasVolume
     }
 
     private func checkLimits(_ host: inout Fields) throws {
@@ -75,25 +77,31 @@ struct ProxyRules: Sendable {
         if let runtime = host.take("Runtime"), !runtimes.contains(runtime.string ?? "") {
             throw Refusal("\(host.name("Runtime")) must be one of BGAGENT_AGENT_RUNTIMES")
         }
-        var temporary = try host.object("Tmpfs")
-        for path in ["/tmp", SandboxNaming.home] {
-            _ = try temporary.text(path, "mount options with a size", where: Self.areTemporary(options:))
+    }
+
+    /// Places in memory, and the sandbox's own volume where the workspace is not one of them.
+    private func checkFiles(_ host: inout Fields, _ name: String) throws -> Bool {
+        guard let mounts = host.take("Mounts")?.array, mounts.count <= 1 else {
+            throw Refusal("\(host.name("Mounts")) must be the sandbox's own volume or nothing")
         }
-        try temporary.end()
-        guard let mounts = host.take("Mounts")?.array, mounts.count == 1 else {
-            throw Refusal("\(host.name("Mounts")) must be the sandbox's own volume")
+        var places = try host.object("Tmpfs")
+        for path in ["/tmp", SandboxNaming.home] + (mounts.isEmpty ? [SandboxNaming.workspace] : []) {
+            _ = try places.text(path, "mount options with a size", where: Self.areTemporary(options:))
         }
-        var mount = try Fields(mounts[0], host.name("Mounts"))
+        try places.end()
+        guard let volume = mounts.first else { return false }
+        var mount = try Fields(volume, host.name("Mounts"))
         try mount.require("Type", "volume")
         try mount.require("Source", .string(name))
         try mount.require("Target", .string(SandboxNaming.workspace))
         try mount.end()
+        return true
     }
 
     /// `POST /networks/create`.
     func checkNetwork(_ body: JSONValue) throws -> String {
         var fields = try Fields(body)
-        let name = try name(fields.take("Name")?.string, "Name")
+        let name = try self.name(fields.take("Name")?.string, "Name")
         try fields.require("Driver", "bridge")
         try fields.require("Internal", true)
         try fields.allow("CheckDuplicate", true)
@@ -116,16 +124,12 @@ struct ProxyRules: Sendable {
     /// `POST /volumes/create`.
     func checkVolume(_ body: JSONValue) throws -> String {
         var fields = try Fields(body)
-        let name = try name(fields.take("Name")?.string, "Name")
+        let name = try self.name(fields.take("Name")?.string, "Name")
         try fields.require("Driver", "local")
         try checkLabels(&fields, name)
         var options = try fields.object("DriverOpts")
-        if let type = options.take("type") {
-            // Any other type or device is a way to the host's files.
-            guard type == "tmpfs" else { throw Refusal("DriverOpts.type may only be tmpfs") }
-            try options.require("device", "tmpfs")
-            _ = try options.text("o", "a size and an owner", where: Self.areVolume(options:))
-        } else if let size = options.take("size"), !Self.isSize(size.string ?? "") {
+        // Types and devices are ways to the host's files.
+        if let size = options.take("size"), !Self.isSize(size.string ?? "") {
             throw Refusal("DriverOpts.size must be a size")
         }
         try options.end()
@@ -193,11 +197,6 @@ struct ProxyRules: Sendable {
         let plain: Set<Substring> = ["rw", "exec", "noexec", "nosuid", "nodev"]
         return words.contains("nosuid") && words.contains("nodev") && words.contains { $0.hasPrefix("size=") }
             && words.allSatisfy { plain.contains($0) || isOwned($0) }
-    }
-
-    private static func areVolume(options: String) -> Bool {
-        let words = options.split(separator: ",", omittingEmptySubsequences: false)
-        return words.contains { $0.hasPrefix("size=") } && words.allSatisfy(isOwned)
     }
 
     private static func isOwned(_ word: Substring) -> Bool {

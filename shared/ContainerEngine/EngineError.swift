@@ -66,7 +66,7 @@ package struct EngineError: Error, CustomStringConvertible {
                     + "BGAGENT_AGENT_SUBNETS, or lower BGAGENT_CAPACITY.")
         } else if says("Pool overlaps") || says("is already used on the host") || says("overlaps") {
             self.init(.addressTaken, message)
-        } else if says("no quota support") || says("quota") {
+        } else if says("quota") || says("Quota") {
             self.init(
                 .other,
                 "\(message). The engine's storage has no quotas (XFS with pquota has): set BGAGENT_AGENT_WORKSPACE to "
@@ -77,7 +77,9 @@ package struct EngineError: Error, CustomStringConvertible {
                 "\(message). Install that runtime in the engine, or name another one in BGAGENT_AGENT_RUNTIME.")
         } else if status == 404 {
             self.init(.notFound, message)
-        } else if status == 409 || (status == 403 && says("already exists")) || says("name is already in use") {
+        } else if status == 409 || says("already exists") || says("already connected") || says("already used")
+            || says("can only kill running") || says("container state improper")
+        {
             self.init(.conflict, message)
         } else {
             self.init(.other, "The container engine answered \(status): \(message)")

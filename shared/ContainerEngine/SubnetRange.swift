@@ -23,7 +23,8 @@ package struct SubnetRange: Sendable, Hashable, CustomStringConvertible {
     package static func read(_ environment: inout Environment) -> SubnetRange? {
         let text = environment.optionalString(
             "BGAGENT_AGENT_SUBNETS",
-            "private range such as 10.213.0.0/16 for sandboxes' networks; not set = the engine's pools, about 30 networks")
+            "private range such as 10.213.0.0/16 for sandboxes' networks; not set = the engine's pools, about 30 networks"
+        )
         guard let text else { return nil }
         if let range = SubnetRange(text) { return range }
         environment.reject(
