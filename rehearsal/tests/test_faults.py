@@ -187,7 +187,8 @@ def test_a_simulator_listens_where_it_is_told_with_a_token_from_a_file(tmp_path:
             text=True,
             check=False,
         )
-        assert refused.returncode == 2 and "/dev/null is empty" in refused.stderr
+        assert refused.returncode == 2
+        assert "/dev/null is empty" in refused.stderr
     finally:
         process.terminate()
         assert process.wait(10) == 0
