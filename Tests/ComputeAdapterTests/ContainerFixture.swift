@@ -45,7 +45,8 @@ struct ContainerFixture: Sendable {
             settings.runtime = way == .gvisor ? "runsc" : ""
             settings.cpus = 1
             settings.memory = 192 << 20
-            settings.pids = 100
+            // gVisor's own threads count.
+            settings.pids = way == .gvisor ? 512 : 100
             settings.workspaceSize = 16 << 20
             settings.temporarySize = 8 << 20
             settings.timeout = .seconds(60)

@@ -1,7 +1,9 @@
 import ContainerEngine
 import Domain
 import HTTPClient
+import HTTPServer
 import HTTPTypes
+import Telemetry
 import TestSupport
 import Testing
 

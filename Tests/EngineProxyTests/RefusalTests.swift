@@ -145,7 +145,6 @@ struct Temptation: Sendable, CustomTestStringConvertible {
             "a bridge of the host's", "Options",
             ["com.docker.network.bridge.inhibit_ipv4": "true", "com.docker.network.bridge.name": "bga-x"],
             named: "Options"),
-        Temptation("another driver", "Driver", "macvlan"),
         Temptation("a network that others may join", "Attachable", true),
         Temptation(
             "addresses of somebody else's", "IPAM", ["Config": [["Subnet": "10.214.P.0/28"]]],

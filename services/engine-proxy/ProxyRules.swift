@@ -168,7 +168,8 @@ struct ProxyRules: Sendable {
             let hasTag = allowed.split(separator: "/").last?.contains { $0 == ":" || $0 == "@" } == true
             if image == allowed { return true }
             guard !hasTag, image.hasPrefix("\(allowed):") else { return false }
-            return image.dropFirst(allowed.count + 1).allSatisfy { $0 != "/" && $0 != ":" && $0 != "@" }
+            let tag = image.dropFirst(allowed.count + 1)
+            return !tag.isEmpty && tag.allSatisfy { $0 != "/" && $0 != ":" && $0 != "@" }
         }
     }
 
