@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 GITHUB_TOKEN, MODEL_KEY = "local-github-token-4711", "local-model-key-4711"
-_PATIENCE_S = 240.0
+_PATIENCE_S = 600.0
 
 
 class Running:

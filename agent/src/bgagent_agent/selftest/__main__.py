@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from .checks import CHECKS, Place
 
 async def run(environment: Mapping[str, str]) -> list[str]:
     """The failures, by the sentences of their checks; `environment` is given to the CLI beside its own."""
+    # A machine that builds images is a busy one; without this the SDK gives the CLI a minute to start.
+    os.environ["CLAUDE_CODE_STREAM_CLOSE_TIMEOUT"] = "300000"
     failures = []
     with tempfile.TemporaryDirectory(prefix="bgagent-selftest-") as folder:
         for check in CHECKS:

@@ -23,7 +23,7 @@ from ..sdk_runner import HOOK_TIMEOUT_S, SdkRunner
 from .messages_api import assistant_turns, tool_results
 from .stub import TOKEN, StubModel, stub
 
-_PATIENCE_S = 90.0
+_PATIENCE_S = 300.0
 _MODEL = "claude-sonnet-4-5"
 _TOUCH = {"name": "Bash", "input": {"command": "touch made.txt"}}
 _SECRET = "not-for-the-model-4711"  # noqa: S105 - made up, to be looked for
