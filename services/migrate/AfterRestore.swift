@@ -25,7 +25,10 @@ struct AfterRestore: Sendable {
             lockTimeout: .seconds(60), statementTimeout: .seconds(600))
         let pool = Pool(postgres, size: 1, log: log)
         let running = try await pool.run { try RestoreStore.connectedServices(in: $0) }
-        guard running.isEmpty else { throw ServicesRun(names: running) }
+        guard running.isEmpty else {
+            await pool.close()
+            throw ServicesRun(names: running)
+        }
         // First the queues: what is in them may tell of a time that this database has never seen.
         let channels = try await pool.run { try RestoreStore.channels(in: $0) }
         let purged = try await purge(channels)
