@@ -34,6 +34,10 @@ test-fast: bootstrap ## lint, Swift and Python tests only
 test-full: bootstrap ## everything, then the long tests
 	@scripts/test --full
 
+.PHONY: compose-test
+compose-test: build ## the compose installation: up from images, one task, down (FULL=1: replicas, kills, upgrade, restore)
+	@scripts/compose-test $(if $(FULL),--full,)
+
 .PHONY: lint
 lint: bootstrap ## formatting, types, shell and import rules
 	@scripts/lint

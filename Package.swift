@@ -40,6 +40,7 @@ let modules: [(name: String, dependencies: [String])] = [
     ("HTTPServer", ["CMicroHTTPD", "CLinux", "HTTPTypes", "Telemetry", "Lifecycle"]),
     ("HTTPClient", ["CCurl", "HTTPTypes", "Lifecycle"]),
     ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
+    ("ContainerEngine", ["Domain", "Config", "Threads", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
     ("Runtime", ["Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPServer", "Store", "Messaging"]),
@@ -66,7 +67,14 @@ let services: [(folder: String, module: String, product: String, dependencies: [
         foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
     ),
     ("fanout", "Fanout", "fanout", foundation + ["Notifications"]),
-    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["Crypto"]),
+    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["Crypto", "ContainerEngine"]),
+    (
+        "engine-proxy", "EngineProxy", "engine-proxy",
+        [
+            "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "HTTPTypes", "HTTPServer", "HTTPClient",
+            "ContainerEngine", "Runtime",
+        ]
+    ),
     (
         "agent-gateway", "AgentGateway", "agent-gateway",
         foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
@@ -115,9 +123,15 @@ let testSupport = Target.target(
     name: "TestSupport",
     dependencies: named([
         "Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "HTTPClient",
-        "Store", "Messaging", "Notifications", "CLinux", "Threads",
+        "Store", "Messaging", "Notifications", "CLinux", "Threads", "ContainerEngine",
     ]),
     path: "Tests/TestSupport", swiftSettings: strict)
+
+/// Modules of ours that begin as those of C libraries do.
+let ownC = ["Config", "Crypto", "ContainerEngine"]
+
+/// Programs that a module's tests start as processes.
+let processes = ["Messaging": ["SpineWorker"], "ComputeAdapter": ["EngineProxy"]]
 
 /// One test target per module; its folder is `Tests/<Module>Tests`. The relay is all library: MessagingTests holds it.
 let testTargets: [Target] =
@@ -125,12 +139,9 @@ let testTargets: [Target] =
     + services.filter { $0.module != "Relay" }.map { ($0.module, $0.dependencies) }
     + channels.map { ($0.module, channelDependencies) } + [("CLI", ["Domain", "Threads", "HTTPTypes", "HTTPClient"])])
     .map { module, dependencies in
-        .testTarget(
-            name: "\(module)Tests",
-            dependencies: named(
-                [module, "TestSupport"] + dependencies.filter { !$0.hasPrefix("C") || $0 == "Config" || $0 == "Crypto" }
-                    + (module == "Messaging" ? ["SpineWorker"] : [])
-            ),
+        let swift = dependencies.filter { !$0.hasPrefix("C") || ownC.contains($0) }
+        return .testTarget(
+            name: "\(module)Tests", dependencies: named([module, "TestSupport"] + swift + (processes[module] ?? [])),
             path: "Tests/\(module)Tests", exclude: module == "CLI" ? ["Golden"] : [], swiftSettings: strict)
     }
 

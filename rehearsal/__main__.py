@@ -22,14 +22,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("service", choices=("github", "slack", "smtp", "model"))
     parser.add_argument("--port", type=int, default=0, help="0 picks a free port, which is printed")
     parser.add_argument("--data", type=Path, required=True, help="where everything is kept")
-    parser.add_argument("--token", help="the only credential taken; without it any is, but never none")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument("--token", help="the only credential taken; without it any is, but never none")
+    token.add_argument("--token-file", type=Path, help="a file that holds it")
     parser.add_argument("--login", default="bgagent-bot", help="github: whom the token belongs to")
     parser.add_argument("--rate-limit", action="store_true", help="slack: one message a second and channel")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="smtp: AUTH is required")
     parser.add_argument("--control-port", type=int, default=0, help="smtp: HTTP port for orders")
     parser.add_argument("--max-size", type=int, default=MAX_SIZE, help="smtp: largest mail in bytes")
     parser.add_argument("--scripts", type=Path, help="model: a directory of scripts instead of our own")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.token_file is not None:
+        options.token = options.token_file.read_text().strip()
+        if not options.token:
+            parser.error(f"{options.token_file} is empty")
+    return options
 
 
 def main() -> None:
@@ -50,9 +58,9 @@ def main() -> None:
                 simulator = Model(data, options.token, options.scripts)
             case _:
                 simulator = mail = Mail(data, options.auth)
-                server = stack.enter_context(mail_running(mail, options.port, options.max_size))
+                server = stack.enter_context(mail_running(mail, options.port, options.max_size, options.host))
                 port, more = options.control_port, f" smtp://127.0.0.1:{server.port}"
-        server_url = stack.enter_context(running(simulator, port)).url
+        server_url = stack.enter_context(running(simulator, port, options.host)).url
         print(f"listening on {server_url}{more}", flush=True)
         wait_for_signal()
 

@@ -256,7 +256,9 @@ DONE = {"sent", "superseded"}
 def main() -> int:
     """Checks and prints what was found."""
     parser = argparse.ArgumentParser(prog="python -m rehearsal.checker", description=__doc__)
-    parser.add_argument("--postgres", required=True, metavar="URL")
+    database = parser.add_mutually_exclusive_group(required=True)
+    database.add_argument("--postgres", metavar="URL")
+    database.add_argument("--postgres-file", type=Path, metavar="FILE", help="a file that holds it")
     parser.add_argument(
         "--data", type=Path, default=Path(), help="the simulators' directory, where they share one"
     )
@@ -265,7 +267,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=0, help="how many tasks there must be at least")
     options = parser.parse_args()
     folders = [getattr(options, name) or options.data for name in ("github", "slack", "smtp", "model")]
-    ledger = Ledger.read(options.postgres)
+    ledger = Ledger.read(options.postgres or options.postgres_file.read_text().strip())
     problems = Checker(ledger, Outside.read(*folders)).problems()
     count = len(ledger["tasks"])
     if count < options.tasks:

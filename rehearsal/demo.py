@@ -16,11 +16,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from rehearsal import client
 from rehearsal.findings import Findings
 from rehearsal.seed import seed
+from rehearsal.words import slack_text
 
 TASK_ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")
 QUIET_FOR = 1.0
@@ -153,18 +153,6 @@ class Demo:
             print(f"{branch}: {'green' if done.returncode == 0 else 'red'}: {lines[-1] if lines else ''}")
             if green is not None and green != (done.returncode == 0):
                 self.problems.append(f"{' '.join(test)} is not green on {branch}")
-
-
-def slack_text(message: dict[str, Any]) -> str:
-    """A message as people read it: its blocks, else its text."""
-    parts = []
-    for block in message.get("blocks", []):
-        texts = [block.get("text"), *(block.get("fields") or []), *(block.get("elements") or [])]
-        parts += [
-            text["text"] for text in texts if isinstance(text, dict) and isinstance(text.get("text"), str)
-        ]
-        parts += [text for text in texts if isinstance(text, str)]
-    return "\n".join(parts) or str(message.get("text", ""))
 
 
 def main() -> int:

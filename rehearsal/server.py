@@ -27,16 +27,16 @@ class BadBody(Exception):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one simulator on loopback; port 0 picks a free one."""
+    """Serves one simulator, on loopback unless told otherwise; port 0 picks a free one."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, simulator: Simulator, port: int = 0) -> None:
+    def __init__(self, simulator: Simulator, port: int = 0, host: str = "127.0.0.1") -> None:
         self.simulator = simulator
         self.stopping = threading.Event()
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__((host, port), Handler)
 
     @property
     def port(self) -> int:
@@ -238,9 +238,9 @@ def _counted(pieces: Iterator[bytes], ended: Callable[[int], None]) -> Iterator[
 
 
 @contextlib.contextmanager
-def running(simulator: Simulator, port: int = 0) -> Iterator[Server]:
+def running(simulator: Simulator, port: int = 0, host: str = "127.0.0.1") -> Iterator[Server]:
     """Serves a simulator on threads of this process until the block ends."""
-    server = Server(simulator, port)
+    server = Server(simulator, port, host)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -69,15 +69,54 @@ import Testing
         }
     }
 
+    @Test func `a lost session's reason tells that memory was too little`() async throws {
+        try await ContainerFixture.with { fixture in
+            let script = "x=$(head -c 400m /dev/zero | tr '\\0' x); echo survived"
+            try await Self.with(script: "", backend: fixture.backend(script)) { adapter, connection, id in
+                try await eventually("the session is lost", within: ContainerFixture.patience) {
+                    await adapter.wake()
+                    return try Self.state(id, connection) == "void"
+                }
+                let commands = try connection.query(
+                    "SELECT payload::text FROM task_commands WHERE command = 'session_lost'")
+                let reason = try commands.only().get("payload", as: String.self)
+                #expect(reason.contains("The sandbox was killed: out of memory (192 MB)."))
+            }
+            #expect(try fixture.corner.remains() == [])
+        }
+    }
+
+    @Test func `an engine that does not answer loses no session and offers no place`() async throws {
+        try await ContainerFixture.with(.proxy) { fixture in
+            let backend = fixture.backend("sleep 1000")
+            try await Self.with(script: "", backend: backend) { adapter, connection, id in
+                await adapter.wake()
+                #expect(try Self.state(id, connection) == "claimed")
+                let before = try Self.lastSeen(connection)
+                fixture.proxy?.end()
+                await adapter.wake()
+                #expect(try Self.state(id, connection) == "claimed")
+                #expect(try Self.lastSeen(connection) == before)
+                try await fixture.proxy?.begin()
+                await adapter.wake()
+                #expect(try Self.state(id, connection) == "claimed")
+            }
+        }
+    }
+
+    private static func lastSeen(_ connection: Connection) throws -> String {
+        try connection.query("SELECT last_seen::text FROM compute_nodes").only().get("last_seen", as: String.self)
+    }
+
     private static func directory(_ id: TaskID) -> String { "/tmp/bgagent-adapter-\(id)" }
 
     private static func with(
-        script: String, grace: String = "5",
+        script: String, grace: String = "5", backend other: (any ComputeBackend)? = nil,
         _ body: @escaping @Sendable (ComputeAdapter, Connection, TaskID) async throws -> Void
     ) async throws {
         try await withScratchDatabase { url in
             let connection = try Connection(PostgresConfig(url: url, applicationName: "adapter-tests"))
-            let id = try prepare(connection)
+            let id = try prepare(connection, backend: other?.name ?? "process")
             let directory = directory(id)
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
             let program = "\(directory)/agent"
@@ -90,7 +129,7 @@ import Testing
                     "BGAGENT_DATA": directory, "BGAGENT_AGENT_COMMAND": program, "BGAGENT_STOP_GRACE": grace,
                     "PATH": "/usr/bin:/bin",
                 ]))
-            let backend = ProcessBackend(directory: "\(directory)/sessions", command: config.command)
+            let backend = other ?? ProcessBackend(directory: "\(directory)/sessions", command: config.command)
             let pool = Pool(try PostgresConfig(url: url, applicationName: "adapter-tests"), size: 2)
             let adapter = ComputeAdapter(config: config, backend: backend, pool: pool, log: .silent)
             let name = "bgagent-\(id)-1"
@@ -101,12 +140,13 @@ import Testing
                 throw error
             }
             try backend.kill(name)
+            try backend.remove(name)
             await pool.close()
             try FileManager.default.removeItem(atPath: directory)
         }
     }
 
-    private static func prepare(_ connection: Connection) throws -> TaskID {
+    private static func prepare(_ connection: Connection, backend: String) throws -> TaskID {
         _ = try Migrator.run(on: connection)
         let user = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
         try connection.query("INSERT INTO users (user_id, name) VALUES (\(user), 'ada')")
@@ -123,7 +163,7 @@ import Testing
             VALUES (\(id.rawValue), \(user), 'acme/shop', '')
             """)
         try connection.query(
-            "INSERT INTO sessions (task_id, attempt, backend, payload) VALUES (\(id.rawValue), 1, 'process', '{}')")
+            "INSERT INTO sessions (task_id, attempt, backend, payload) VALUES (\(id.rawValue), 1, \(backend), '{}')")
         return id
     }
 

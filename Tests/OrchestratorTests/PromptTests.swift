@@ -1,6 +1,8 @@
 import Domain
+import FoundationEssentials
 import Testing
 
+@testable import Forge
 @testable import Orchestrator
 
 @Suite struct PromptTests {
@@ -40,5 +42,37 @@ import Testing
         let other = PromptBuilder.build(try Samples.task(description: "b"), issue: nil, budget: 1000)
         #expect(try one.version() == same.version())
         #expect(try one.version() != other.version())
+    }
+
+    /// The local run builds its prompt in Python; both are held to one file.
+    @Test func `the prompt is the one that a local run builds`() throws {
+        let tests = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let file = tests.appending(path: "Golden/prompt.json")
+        let golden = try JSONText.decode(JSONValue.self, bytes: try Data(contentsOf: file))
+        let samples = try #require(golden["samples"]?.array)
+        #expect(samples.count == 4)
+        for sample in samples {
+            let prompt = PromptBuilder.build(
+                try Samples.task(description: sample["task"]?["description"]?.string),
+                issue: try PromptTests.issue(sample["issue"]),
+                budget: Int(try #require(sample["budget"]?.integer)))
+            #expect(prompt.system == sample["system"]?.string)
+            #expect(prompt.user == sample["user"]?.string)
+            #expect(prompt.isTruncated == sample["truncated"]?.bool)
+            #expect(try prompt.version() == sample["version"]?.string)
+        }
+    }
+
+    private static func issue(_ value: JSONValue?) throws -> ForgeIssue? {
+        guard let value, !value.isNull else { return nil }
+        let comments = try #require(value["comments"]?.array).enumerated().map { index, comment in
+            ForgeComment(
+                id: Int64(index), author: comment["author"]?.string ?? "", body: comment["body"]?.string ?? "",
+                createdAt: comment["created_at"]?.string ?? "")
+        }
+        return ForgeIssue(
+            number: Int(try #require(value["number"]?.integer)), title: value["title"]?.string ?? "",
+            body: value["body"]?.string ?? "", author: value["author"]?.string ?? "", isOpen: true,
+            isPullRequest: false, comments: comments)
     }
 }

@@ -62,11 +62,16 @@ async def ended(process: asyncio.subprocess.Process, world: World) -> int:
 
 def leftovers(world: World) -> list[str]:
     """Processes that still work in this world's directories."""
+    return leftovers_below(world.root)
+
+
+def leftovers_below(folder: Path) -> list[str]:
+    """Processes that work below a folder."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if str(world.root) in os.readlink(entry / "cwd"):
+                if str(folder) in os.readlink(entry / "cwd"):
                     found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:
                 continue

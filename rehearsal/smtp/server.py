@@ -131,9 +131,11 @@ class Hooks:
 
 
 class MailServer:
-    """Listens on loopback until `stop`; `port` is the bound one."""
+    """Listens until `stop`; `port` is the bound one."""
 
-    def __init__(self, mail: Mail, port: int = 0, max_size: int = MAX_SIZE) -> None:
+    def __init__(
+        self, mail: Mail, port: int = 0, max_size: int = MAX_SIZE, host: str = "127.0.0.1"
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         hooks = Hooks(mail)
 
@@ -154,7 +156,7 @@ class MailServer:
                     loop=self._loop,
                 )
 
-        server = self._loop.run_until_complete(self._loop.create_server(protocol, "127.0.0.1", port))
+        server = self._loop.run_until_complete(self._loop.create_server(protocol, host, port))
         self.port = int(server.sockets[0].getsockname()[1])
         self._server = server
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -179,9 +181,11 @@ class MailServer:
 
 
 @contextlib.contextmanager
-def mail_running(mail: Mail, port: int = 0, max_size: int = MAX_SIZE) -> Iterator[MailServer]:
+def mail_running(
+    mail: Mail, port: int = 0, max_size: int = MAX_SIZE, host: str = "127.0.0.1"
+) -> Iterator[MailServer]:
     """Takes mail on a thread of this process until the block ends."""
-    server = MailServer(mail, port, max_size)
+    server = MailServer(mail, port, max_size, host)
     try:
         yield server
     finally:

@@ -166,6 +166,34 @@ def test_a_process_says_where_it_listens_and_ends_at_a_signal(service: str, tmp_
         assert process.wait(10) == 0
 
 
+def test_a_simulator_listens_where_it_is_told_with_a_token_from_a_file(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("from-a-file\n")
+    command = [sys.executable, "-m", "rehearsal", "slack", "--host", "127.0.0.2", "--data", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--token-file", str(token)], cwd=ROOT.parent, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        port = urlsplit(process.stdout.readline().split()[2]).port
+        slack = Client(f"http://127.0.0.2:{port}")
+        told = slack("POST", "/auth.test", headers={"Authorization": "Bearer from-a-file"}).json
+        assert told["ok"]
+        assert not slack("POST", "/auth.test", headers={"Authorization": "Bearer other"}).json["ok"]
+        refused = subprocess.run(
+            [*command, "--token-file", "/dev/null"],
+            cwd=ROOT.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 2
+        assert "/dev/null is empty" in refused.stderr
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
 def test_a_killed_simulator_knows_everything_after_its_restart(tmp_path: Path) -> None:
     process, line = start("github", tmp_path)
     github = Client(line.split()[2], Authorization="token t")

@@ -15,16 +15,20 @@ actor ComputeAdapter {
     private let config: ComputeConfig
     private let backend: any ComputeBackend
     private let pool: Pool
-    private let threads = IOThreads(name: "sandbox", count: 1)
+    private let readiness: Readiness?
+    private let threads = IOThreads(name: "sandbox", count: 4)
     private let log: Logger
     private var stopping: [String: MonotonicTime] = [:]
     private var isWorking = false
     private var isPending = false
 
-    init(config: ComputeConfig, backend: any ComputeBackend, pool: Pool, log: Logger) {
+    init(
+        config: ComputeConfig, backend: any ComputeBackend, pool: Pool, readiness: Readiness? = nil, log: Logger
+    ) {
         self.config = config
         self.backend = backend
         self.pool = pool
+        self.readiness = readiness
         self.log = log
     }
 
@@ -45,7 +49,7 @@ actor ComputeAdapter {
     private func pass() async throws {
         let backend = self.backend
         // Processes first, sessions second: an agent ends its session before it ends itself.
-        var running = try await threads.run { try backend.running() }
+        var running = try await look()
         let (node, name, capacity) = (config.node, backend.name, config.capacity)
         let live = try await pool.run { connection in
             try NodeStore.beat(node, backend: name, capacity: capacity, in: connection)
@@ -58,7 +62,30 @@ actor ComputeAdapter {
         }
         stopping = stopping.filter { running.contains($0.key) }
         try await clear(except: running.union(expected))
+        await mend()
         try await claim(room: capacity - running.count)
+    }
+
+    /// What runs. An engine that does not say ends the pass: no session is lost for that, and no place is offered.
+    private func look() async throws -> Set<String> {
+        let backend = self.backend
+        do {
+            let running = try await threads.run { try backend.running() }
+            readiness?.set("sandboxes", true)
+            return running
+        } catch {
+            readiness?.set("sandboxes", false)
+            throw error
+        }
+    }
+
+    private func mend() async {
+        let backend = self.backend
+        do {
+            try await threads.run { try backend.mend() }
+        } catch {
+            log.warning("sandboxes may be cut off from the agent gateway", ["error": "\(error)"])
+        }
     }
 
     /// Frees what ended sandboxes have left, however they ended and whoever was there to see it.
@@ -79,21 +106,41 @@ actor ComputeAdapter {
         guard room > 0 else { return }
         let (name, node, lease) = (backend.name, config.node, Int(config.lease.inSeconds))
         let requested = try await pool.run { try SessionStore.requested(backend: name, limit: room, in: $0) }
+        var claimed: [Claimed] = []
+        var failure: (any Error)?
         for session in requested {
-            let tokens = try SessionTokens.make()
-            let hashes = try tokens.hashes()
-            let claimed = try await pool.transaction { tx -> (Bool, String) in
-                let won = try SessionStore.claim(
-                    session.taskID, attempt: session.attempt, node: node, tokens: hashes, lease: lease, in: tx)
-                return (won, try TaskStore.load(session.taskID, in: tx)?.traceparent ?? "")
+            do {
+                let tokens = try SessionTokens.make()
+                let hashes = try tokens.hashes()
+                let (won, traceparent) = try await pool.transaction { tx -> (Bool, String) in
+                    let won = try SessionStore.claim(
+                        session.taskID, attempt: session.attempt, node: node, tokens: hashes, lease: lease, in: tx)
+                    return (won, try TaskStore.load(session.taskID, in: tx)?.traceparent ?? "")
+                }
+                if won { claimed.append(Claimed(session: session, tokens: tokens, traceparent: traceparent)) }
+            } catch {
+                failure = error
+                break
             }
-            if claimed.0 { await start(session, tokens, traceparent: claimed.1) }
         }
+        // At once, as far as there are threads, because an engine takes its time for each; and whatever came after:
+        // what is claimed and not started is lost at the next pass.
+        await withTaskGroup(of: Void.self) { starts in
+            for one in claimed { starts.addTask { await self.start(one.session, one.tokens, one.traceparent) } }
+        }
+        if let failure { throw failure }
     }
 
-    private func start(_ session: SessionRecord, _ tokens: SessionTokens, traceparent: String) async {
+    private struct Claimed: Sendable {
+        let session: SessionRecord
+        let tokens: SessionTokens
+        let traceparent: String
+    }
+
+    private func start(_ session: SessionRecord, _ tokens: SessionTokens, _ traceparent: String) async {
         var environment = config.agentEnvironment
-        environment["PATH"] = config.path
+        // An image has a search path of its own.
+        if backend.name == "process" { environment["PATH"] = config.path }
         environment["LANG"] = "C.UTF-8"
         environment["BGAGENT_AGENT_GATEWAY_URL"] = config.agentGatewayURL
         environment["BGAGENT_SESSION"] = session.name
@@ -117,8 +164,10 @@ actor ComputeAdapter {
     /// A session that should run here and does not: its attempt is over.
     private func lost(_ session: SessionRecord, reason: String? = nil) async throws {
         let backend = self.backend
-        let tail = try await threads.run { backend.logTail(session.name, bytes: 1000) }
-        let told = reason ?? "The sandbox ended without a result. Its last words: \(tail)"
+        let (ending, tail) = try await threads.run {
+            (backend.ending(session.name), backend.logTail(session.name, bytes: 1000))
+        }
+        let told = reason ?? "\(ending ?? "The sandbox ended without a result.") Its last words: \(tail)"
         let voided = try await pool.transaction {
             try SessionStore.lose(session.taskID, attempt: session.attempt, reason: told, in: $0)
         }

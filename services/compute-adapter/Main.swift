@@ -7,12 +7,21 @@ struct ComputeAdapterMain {
     static func main() async throws {
         let config = Environment.load(ComputeConfig.init)
         let runtime = try ServiceRuntime(config.service)
-        let backend = ProcessBackend(
-            directory: "\(config.service.dataDirectory)/sessions", command: config.command)
-        let adapter = ComputeAdapter(config: config, backend: backend, pool: runtime.pool, log: runtime.log)
+        let backend = config.makeBackend()
+        let adapter = ComputeAdapter(
+            config: config, backend: backend, pool: runtime.pool, readiness: runtime.readiness, log: runtime.log)
         await runtime.runAndExit([
             StartHints(amqp: try runtime.amqp(), backend: backend.name, adapter: adapter, log: runtime.log),
             Periodic("compute pass", every: config.passEvery, log: runtime.log) { await adapter.wake() },
         ])
+    }
+}
+
+extension ComputeConfig {
+    /// The backend that was chosen.
+    func makeBackend() -> any ComputeBackend {
+        let directory = "\(service.dataDirectory)/sessions"
+        if backend == "container" { return ContainerBackend(container, node: node, directory: directory) }
+        return ProcessBackend(directory: directory, command: command)
     }
 }

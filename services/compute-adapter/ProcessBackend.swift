@@ -13,6 +13,8 @@ final class ProcessBackend: ComputeBackend {
     private let directory: String
     private let command: [String]
     private let children = Lock([String: ChildProcess]())
+    /// How our own children ended, until they are removed.
+    private let ends = Lock([String: ChildProcess.Exit]())
 
     /// - Parameters:
     ///   - directory: holds one directory per session: workspace, home, tmp, log.
@@ -84,17 +86,29 @@ final class ProcessBackend: ComputeBackend {
             let full = "\(path(name))/\(part)"
             if FileManager.default.fileExists(atPath: full) { try FileManager.default.removeItem(atPath: full) }
         }
+        ends.withLock { $0[name] = nil }
+    }
+
+    func ending(_ name: String) -> String? {
+        reap()
+        switch ends.withLock({ $0[name] }) {
+        case nil, .code(-1): return nil
+        case .code(let code): return SandboxEnding.exit(code: Int(code))
+        case .signal(let signal): return SandboxEnding.exit(code: 128 + Int(signal))
+        }
     }
 
     func logTail(_ name: String, bytes: Int) -> String {
-        let file = open("\(path(name))/log", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return "" }
-        defer { close(file) }
-        let end = lseek(file, 0, SEEK_END)
-        lseek(file, max(0, end - bytes), SEEK_SET)
-        var buffer = [UInt8](repeating: 0, count: bytes)
-        let count = read(file, &buffer, bytes)
-        return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : ""
+        LogFile(path: "\(path(name))/log").tail(bytes)
+    }
+
+    func output(_ name: String, from offset: Int, limit: Int) throws -> [UInt8] {
+        try LogFile(path: "\(path(name))/log").read(from: offset, limit: limit)
+    }
+
+    func usage(_ name: String) throws -> SandboxUsage? {
+        guard let pids = try sessions()[name] else { return nil }
+        return ProcessUsage.sum(of: pids)
     }
 
     /// What belongs to a sandbox beside its log.
@@ -105,7 +119,11 @@ final class ProcessBackend: ComputeBackend {
     /// Collects the ends of our own children; those of a former life are collected by init.
     private func reap() {
         children.withLock { children in
-            children = children.filter { $0.value.ended() == nil }
+            for (name, child) in children {
+                guard let exit = child.ended() else { continue }
+                children[name] = nil
+                ends.withLock { $0[name] = exit }
+            }
         }
     }
 
@@ -154,10 +172,4 @@ final class ProcessBackend: ComputeBackend {
         guard let end = text.lastIndex(of: ")") else { return true }
         return text[end...].dropFirst(2).first == "Z"
     }
-}
-
-/// A sandbox could not be started.
-struct SandboxError: Error, CustomStringConvertible {
-    let reason: String
-    var description: String { reason }
 }

@@ -11,7 +11,24 @@ import Telemetry
 struct Migrate {
     static func main() async throws {
         let config = Environment.load(MigrateConfig.init)
-        try await MigrationRun(config: config, log: config.service.log).run()
+        let migration = MigrationRun(config: config, log: config.service.log)
+        switch CommandLine.arguments.dropFirst().first {
+        case nil:
+            try await migration.run()
+        case "after-restore":
+            do {
+                try await AfterRestore(migration: migration).run()
+            } catch let refused as AfterRestore.ServicesRun {
+                migration.log.error("nothing was changed", ["error": refused.description])
+                fflush(nil)
+                _exit(1)
+            }
+        case let word?:
+            migration.log.error(
+                "unknown word", ["word": word, "remedy": "bgagent-migrate, or bgagent-migrate after-restore"])
+            fflush(nil)
+            _exit(64)
+        }
         // Not by returning, which tears libraries down under threads that may still use them.
         fflush(nil)
         _exit(0)
@@ -53,6 +70,6 @@ struct MigrateConfig: Sendable {
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "migrate")
         backends = environment.list(
-            "BGAGENT_COMPUTE_BACKENDS", default: ["process"], "compute backends to declare work queues for")
+            "BGAGENT_COMPUTE_BACKENDS", default: ["process", "container"], "compute backends to declare work queues for")
     }
 }

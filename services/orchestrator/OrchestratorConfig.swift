@@ -33,7 +33,7 @@ struct OrchestratorConfig: Sendable {
             "BGAGENT_GRACE_SECONDS", default: 60, in: 1...600,
             "time for an agent to save its work after its time is up")
         settings.backend = environment.choice(
-            "BGAGENT_COMPUTE_BACKEND", of: ["process"], default: "process", "where agents run")
+            "BGAGENT_COMPUTE_BACKEND", of: ["process", "container"], default: "process", "where agents run")
         settings.verifyAttempts = environment.int(
             "BGAGENT_VERIFY_ATTEMPTS", default: 3, in: 1...10, "verifications before a task is given up as red")
         self.settings = settings

@@ -114,6 +114,18 @@ package struct Environment {
         }
     }
 
+    /// A number of bytes: `64k`, `512m`, `8g`, or plain bytes.
+    package mutating func bytes(
+        _ name: String, default fallback: String, in range: ClosedRange<Int64>, _ purpose: String
+    ) -> Int64 {
+        let limits = "\(ByteText.write(range.lowerBound))…\(ByteText.write(range.upperBound))"
+        register(name, "bytes \(limits)", fallback, purpose)
+        let form = "a number of bytes \(limits); write 64k, 512m, 8g or plain bytes"
+        return number(name, ByteText.read(fallback) ?? range.lowerBound, form) { text in
+            ByteText.read(text).flatMap { range.contains($0) ? $0 : nil }
+        }
+    }
+
     /// A duration: `500ms`, `30s`, `5m`, `1h30m`, `2d`, or plain seconds.
     package mutating func duration(
         _ name: String, default fallback: Duration, in range: ClosedRange<Duration>? = nil, _ purpose: String
@@ -237,8 +249,8 @@ package struct Environment {
         let rest = text.dropFirst(scheme.count + 3)
         let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
         let host = authority.split(separator: "@", omittingEmptySubsequences: false).last ?? ""
-        // libpq knows a host-less form for its unix socket, so an empty host is refused for the others only.
-        if host.isEmpty, !scheme.hasPrefix("postgres") {
+        // libpq knows a host-less form for its unix socket, and unix:///path has none: refused for the others only.
+        if host.isEmpty, !scheme.hasPrefix("postgres"), scheme != "unix" {
             problems.append("\(shown) names no host; write \(form).")
             return nil
         }

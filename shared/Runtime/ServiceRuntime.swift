@@ -1,13 +1,12 @@
 import AMQP
 import Config
-import HTTPServer
 import Lifecycle
 import Messaging
 import Postgres
 import Store
 import Telemetry
 
-/// What every service of the platform is made of: settings, log, readiness, pool, broker address, health port.
+/// What a service with a database is made of: a process's parts, a pool, and the broker's address.
 ///
 /// `Main` adds its own services and runs; nothing works before the database has this build's schema.
 package struct ServiceRuntime: Sendable {
@@ -16,7 +15,7 @@ package struct ServiceRuntime: Sendable {
     package let readiness: Readiness
     package let pool: Pool
     package let postgres: PostgresConfig
-    private let health: HealthServer?
+    private let process: ProcessRuntime
 
     /// Opens no connection yet, but binds the health port.
     ///
@@ -27,18 +26,15 @@ package struct ServiceRuntime: Sendable {
         _ config: ServiceConfig, poolSize: Int = 8, lockTimeout: Duration = .seconds(2),
         statementTimeout: Duration = .seconds(5)
     ) throws {
+        process = try ProcessRuntime(config)
         self.config = config
-        log = config.log
-        readiness = Readiness()
+        log = process.log
+        readiness = process.readiness
         readiness.set("schema", false)
         postgres = try PostgresConfig(
             url: config.postgresURL.revealed, applicationName: "bgagent-\(config.name)", lockTimeout: lockTimeout,
             statementTimeout: statementTimeout)
         pool = Pool(postgres, size: poolSize, readiness: readiness, log: log)
-        health =
-            config.healthPort == 0
-            ? nil
-            : try HealthServer(host: config.healthHost, port: config.healthPort, readiness: readiness, log: log)
     }
 
     /// The broker's address. Throws when it cannot be read.
@@ -59,9 +55,8 @@ package struct ServiceRuntime: Sendable {
     /// Runs until SIGTERM or until something cannot be mended, then ends the process.
     package func runAndExit(_ services: [any Service]) async -> Never {
         let gate = SchemaGate(pool: pool, readiness: readiness, log: log)
-        let health: [any Service] = self.health.map { [$0] } ?? []
         let gated: [any Service] = services.map { GatedService(service: $0, gate: gate) }
-        await ServiceGroup(health + [pool, gate] + gated, readiness: readiness, log: log).runAndExit()
+        await process.runAndExit([pool, gate] + gated)
     }
 }
 

@@ -28,7 +28,7 @@ def main() -> int:
     except ConfigurationError as error:
         Log(Redactor()).error("cannot start", error=str(error))
         return error.exit_code
-    scrub_process(settings)
+    scrub_process(settings.environment)
     redactor = Redactor(settings.secrets)
     trace_id = settings.traceparent.split("-")[1] if settings.traceparent.count("-") == 3 else ""
     log = Log(redactor, task_id=settings.task_id, attempt=settings.attempt, trace_id=trace_id)

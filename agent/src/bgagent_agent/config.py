@@ -80,7 +80,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         traceparent=environ.get("TRACEPARENT", ""),
         heartbeat_s=number("BGAGENT_HEARTBEAT_S", "15"),
         model_retries=int(number("BGAGENT_MODEL_RETRIES", "10")),
-        environment={name: environ[name] for name in _INHERITED if environ.get(name)},
+        environment=inherited(environ),
     )
     if not problems and not workspace.is_dir():
         problems.append(f"BGAGENT_WORKSPACE is not a directory: {workspace}")
@@ -91,12 +91,17 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-def scrub_process(settings: Settings) -> None:
-    """Takes the tokens out of this process's environment, because children inherit it by default.
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a command of the repository may inherit of an environment."""
+    return {name: environ[name] for name in _INHERITED if environ.get(name)}
+
+
+def scrub_process(environment: Mapping[str, str]) -> None:
+    """Leaves this process nothing but `environment`, because children inherit it by default.
 
     The kernel still shows the environment a process was started with to others of the same user; where it can
     be forbidden (not root) it is. Only separate users separate harness and tools for real.
     """
     os.environ.clear()
-    os.environ.update(settings.environment)
+    os.environ.update(environment)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

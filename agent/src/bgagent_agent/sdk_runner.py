@@ -23,7 +23,7 @@ from .transcript import Transcript, ending
 _INTERRUPT_S = 5.0
 _DISCONNECT_S = 5.0
 # A person may take a day at a gate; larger values overflow in older CLIs.
-_HOOK_TIMEOUT_S = 86_400
+HOOK_TIMEOUT_S = 86_400.0
 _STDERR_LINES = 20
 # Longer lines are the CLI's own source code, printed when a hook's answer does not fit.
 _STDERR_LINE_CHARS = 400
@@ -41,6 +41,7 @@ class SdkRunner:
         tool_environment: Mapping[str, str],
         kill: Callable[[], Awaitable[None]],
         log: Log,
+        hook_timeout_s: float = HOOK_TIMEOUT_S,
     ) -> None:
         self._access = access
         self._gate = gate
@@ -49,6 +50,7 @@ class SdkRunner:
         self._environment = cli_environment(tool_environment, access, private)
         self._kill = kill
         self._log = log
+        self._hook_timeout_s = hook_timeout_s
         self._events: asyncio.Queue[RunnerEvent | None] = asyncio.Queue(maxsize=256)
         self._client: ClaudeSDKClient | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -69,7 +71,7 @@ class SdkRunner:
         os.environ.pop("CLAUDE_CODE_SIMPLE", None)
         hooks = {
             "PreToolUse": [
-                HookMatcher(hooks=[self._before_tool], timeout=_HOOK_TIMEOUT_S, on_failure="block")
+                HookMatcher(hooks=[self._before_tool], timeout=self._hook_timeout_s, on_failure="block")
             ],
             "PostToolUse": [HookMatcher(hooks=[self._after_tool], timeout=60)],
             "PostToolBatch": [HookMatcher(hooks=[self._between_turns], timeout=60)],

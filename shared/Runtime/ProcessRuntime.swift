@@ -1,0 +1,29 @@
+import Config
+import HTTPServer
+import Lifecycle
+import Telemetry
+
+/// What every process of the platform is made of, whatever it connects to: settings, log, readiness, health port.
+package struct ProcessRuntime: Sendable {
+    package let config: ServiceConfig
+    package let log: Logger
+    package let readiness: Readiness
+    private let health: HealthServer?
+
+    /// Binds the health port.
+    package init(_ config: ServiceConfig) throws {
+        self.config = config
+        log = config.log
+        readiness = Readiness()
+        health =
+            config.healthPort == 0
+            ? nil
+            : try HealthServer(host: config.healthHost, port: config.healthPort, readiness: readiness, log: log)
+    }
+
+    /// Runs until SIGTERM or until something cannot be mended, then ends the process.
+    package func runAndExit(_ services: [any Service]) async -> Never {
+        let health: [any Service] = self.health.map { [$0] } ?? []
+        await ServiceGroup(health + services, readiness: readiness, log: log).runAndExit()
+    }
+}
