@@ -52,6 +52,12 @@ package final class TestEngine: Sendable {
         }
     }
 
+    /// True for podman's compatible socket, which leaves the host's address on every network and does not tell that
+    /// memory was too little.
+    package var isPodman: Bool {
+        get throws { try client.about()["Components"]?.array?.first?["Name"]?.string?.hasPrefix("Podman") == true }
+    }
+
     /// A name as sessions have it.
     package static func sessionName() -> String { "bgagent-\(UUID().uuidString)-1" }
 
