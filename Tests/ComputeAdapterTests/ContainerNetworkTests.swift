@@ -4,6 +4,7 @@ import FoundationEssentials
 import HTTPServer
 import HTTPTypes
 import Lifecycle
+import Telemetry
 import TestSupport
 import Testing
 
