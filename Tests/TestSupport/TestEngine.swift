@@ -84,6 +84,17 @@ package final class TestEngine: Sendable {
         return id
     }
 
+    /// A network of the test's own; gives its name.
+    package func makeNetwork(_ options: [String: JSONValue]) throws -> String {
+        let own = ownLabel.split(separator: "=").map(String.init)
+        let name = "bgagent-test-\(UUID().uuidString.lowercased())"
+        var body = options
+        body["Name"] = .string(name)
+        body["Labels"] = [own[0]: .string(own[1])]
+        try client.call("POST", "/networks/create", body: .object(body))
+        return name
+    }
+
     /// An agent gateway of this corner: says `gateway` to whoever connects.
     @discardableResult
     package func startGateway() throws -> String {
