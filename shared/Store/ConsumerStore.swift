@@ -22,13 +22,19 @@ package struct ParkedMessage: Sendable {
 
 /// What a consumer remembers: positions, parked messages, attempts, dead letters. All of law 2 that is SQL.
 package enum ConsumerStore {
-    /// Looks without locking: cheap, for messages that are most likely duplicates or ahead.
+    /// Looks without locking: cheap, for messages that are most likely duplicates or ahead. Whatever comes of a task that
+    /// was deleted is done.
     package static func verdict(
         _ consumer: String, task: String, seq: Int64, in connection: Connection
     ) throws -> PositionVerdict {
-        let rows = try connection.query(
-            "SELECT last_seq FROM consumer_positions WHERE consumer = \(consumer) AND task_id = \(task)")
-        return verdict(of: seq, after: try rows.first?.get("last_seq", as: Int64.self) ?? 0)
+        let row = try connection.query(
+            """
+            SELECT (SELECT last_seq FROM consumer_positions WHERE consumer = \(consumer) AND task_id = \(task)) AS last_seq,
+                EXISTS (SELECT FROM deleted_tasks WHERE task_id = \(task)) AS is_deleted
+            """
+        ).only()
+        if try row.get("is_deleted", as: Bool.self) { return .past }
+        return verdict(of: seq, after: try row.get("last_seq", as: Int64?.self) ?? 0)
     }
 
     package static func verdict(of seq: Int64, after last: Int64) -> PositionVerdict {
@@ -38,12 +44,14 @@ package enum ConsumerStore {
 
     /// Takes the step to `seq` in the transaction of the work itself. False: somebody else took it, so undo the work.
     ///
-    /// The row lock makes a woken zombie wait for the living and then find its step taken.
+    /// The row lock makes a woken zombie wait for the living and then find its step taken. Nothing begins for a task that
+    /// was deleted.
     package static func advance(_ consumer: String, task: String, to seq: Int64, in tx: Connection) throws -> Bool {
         if seq == 1 {
             return try tx.query(
                 """
-                INSERT INTO consumer_positions (consumer, task_id, last_seq) VALUES (\(consumer), \(task), 1)
+                INSERT INTO consumer_positions (consumer, task_id, last_seq) SELECT \(consumer), \(task), 1
+                WHERE NOT EXISTS (SELECT FROM deleted_tasks WHERE task_id = \(task))
                 ON CONFLICT (consumer, task_id) DO UPDATE SET last_seq = 1 WHERE consumer_positions.last_seq = 0
                 """
             ).affected == 1
