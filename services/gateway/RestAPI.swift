@@ -25,7 +25,8 @@ struct RestAPI: Sendable {
                 "gateway_logins_total", "Attempts to log in by what became of them.", labels: ["result"]))
         let accounts =
             logins.endpoints
-            + OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings).endpoints
+            + OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings)
+            .endpoints
             + UserRoutes(pool: pool, authenticator: authenticator).endpoints
             + TokenRoutes(pool: pool, authenticator: authenticator).endpoints
         let repos = RepoRoutes(pool: pool).endpoints + GrantRoutes(pool: pool).endpoints

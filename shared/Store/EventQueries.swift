@@ -70,7 +70,8 @@ package enum EventQueries {
         ])
         guard let row = results[0].first else { return nil }
         let source = EventSource(
-            taskID: task, userID: try row.ulid("user_id"), standing: try TaskStanding(row: row), repo: try row.get("repo", as: String.self),
+            taskID: task, userID: try row.ulid("user_id"), standing: try TaskStanding(row: row),
+            repo: try row.get("repo", as: String.self),
             traceID: try row.get("trace_id", as: String.self), status: try row.get("status", as: TaskStatus.self),
             seq: try row.get("seq", as: Int64.self))
         let events = try results[1].prefix(filter.limit).map(EventRecord.init(row:))

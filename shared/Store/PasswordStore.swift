@@ -52,12 +52,13 @@ package enum PasswordStore {
     package static func change(
         of user: UserID, from old: String, to new: String, in tx: Connection
     ) throws -> Bool {
-        let changed = try tx.query(
-            """
-            UPDATE users SET password_hash = \(new), password_once_until = NULL
-            WHERE user_id = \(user.rawValue) AND password_hash = \(old) AND disabled_at IS NULL
-            """
-        ).affected == 1
+        let changed =
+            try tx.query(
+                """
+                UPDATE users SET password_hash = \(new), password_once_until = NULL
+                WHERE user_id = \(user.rawValue) AND password_hash = \(old) AND disabled_at IS NULL
+                """
+            ).affected == 1
         if changed { try TokenStore.endSessions(of: user, in: tx) }
         return changed
     }

@@ -103,7 +103,8 @@ struct Schema: Sendable {
             "max_concurrent": orNull(whole), "setup_command": orNull(text), "build_command": orNull(text),
             "test_command": orNull(text), "lint_command": orNull(text), "system_prompt_overrides": orNull(text),
             "credential_ref": orNull(text), "allow_ci_changes": truth, "commit_name": orNull(text),
-            "commit_email": orNull(text), "access": ["type": "string", "enum": ["open", "restricted"]], "notifications": anyObject, "created_at": time, "updated_at": time,
+            "commit_email": orNull(text), "access": ["type": "string", "enum": ["open", "restricted"]],
+            "notifications": anyObject, "created_at": time, "updated_at": time,
             "deleted_at": orNull(time),
         ])
     static let repoPage = Schema(pageOf: repo)
@@ -113,7 +114,8 @@ struct Schema: Sendable {
         [
             "user_id": id, "name": text, "email": orNull(text),
             "role": role, "max_concurrent": orNull(whole), "notifications": anyObject,
-            "password": ["type": "string", "enum": ["none", "set", "once"]], "created_at": time, "disabled_at": orNull(time),
+            "password": ["type": "string", "enum": ["none", "set", "once"]], "created_at": time,
+            "disabled_at": orNull(time),
         ])
     static let userPage = Schema(pageOf: user)
 

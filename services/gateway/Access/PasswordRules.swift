@@ -11,7 +11,8 @@ enum PasswordRules {
         "qwertyuiopasdfghjkl", "asdfghjkl", "asdfghjklzxcvbnm", "zxcvbnm", "iloveyou", "iloveyouiloveyou",
         "correcthorsebatterystaple", "trustno", "sunshine", "princess", "football", "baseball", "superman", "dragon",
         "monkey", "starwars", "whatever", "secretsecret", "supersecret", "bgagent", "bgagentbgagent", "backgroundagent",
-        "abcdefghijkl", "abcdefghijklmnop", "abcdefghijklmnopqrstuvwxyz", "abcabcabcabc", "testtesttest", "qazwsxedcrfv",
+        "abcdefghijkl", "abcdefghijklmnop", "abcdefghijklmnopqrstuvwxyz", "abcabcabcabc", "testtesttest",
+        "qazwsxedcrfv",
         "qwerty", "admin", "test", "abc", "login", "default", "master", "hello", "computer", "internet",
     ]
 

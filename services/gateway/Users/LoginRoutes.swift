@@ -120,7 +120,9 @@ struct LoginRoutes: Sendable {
             let subject = user?.id.rawValue ?? "unknown"
             work.later("noting a refused login") { [pool] in
                 let detail: JSONValue = ["address": .string(address), "refused": JSONValue(count)]
-                try pool.withTransaction { try AuditStore.record("session.refuse", on: subject, by: nil, detail, in: $0) }
+                try pool.withTransaction {
+                    try AuditStore.record("session.refuse", on: subject, by: nil, detail, in: $0)
+                }
             }
         }
         return APIError(401, "LOGIN_REFUSED", "name or password is wrong, or the account takes no login")
@@ -172,7 +174,9 @@ struct LoginRoutes: Sendable {
                 throw APIError(403, "PASSWORD_WRONG", "password is not your password until now")
             }
             guard caller.session != nil else { return try replace(known.user, shown, fresh) }
-            guard let opened = try open(known.user, shown, password: old, fresh: fresh, address) else { throw Self.overtaken }
+            guard let opened = try open(known.user, shown, password: old, fresh: fresh, address) else {
+                throw Self.overtaken
+            }
             return Answer.data { $0.session(opened.record, token: opened.token, known.user) }
         }
     }
@@ -188,7 +192,8 @@ struct LoginRoutes: Sendable {
         return Answer.data { $0.session(nil, token: nil, user) }
     }
 
-    private static let overtaken = APIError.conflict("PASSWORD_CHANGED", "the password was changed meanwhile; log in anew")
+    private static let overtaken = APIError.conflict(
+        "PASSWORD_CHANGED", "the password was changed meanwhile; log in anew")
 
     private static func check(_ password: String, for name: String) throws {
         guard let problem = PasswordRules.problem(password, user: name) else { return }

@@ -115,7 +115,10 @@ struct UserRoutes: Sendable {
             guard let user = try UserStore.find(text, in: tx) else { throw APIError.userNotFound }
             let changed = try body(user, tx)
             if before > 0, try UserStore.countAdmins(in: tx) == 0 {
-                throw APIError.conflict("LAST_ADMIN", "this is the last administrator; make another one first, as bgagent user set USER --role admin does")
+                throw APIError.conflict(
+                    "LAST_ADMIN",
+                    "this is the last administrator; make another one first, as bgagent user set USER --role admin does"
+                )
             }
             return changed
         }
