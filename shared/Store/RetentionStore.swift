@@ -108,16 +108,18 @@ package enum RetentionStore {
 
     /// Settled rows of the ledger, of tasks that are over.
     package static func deleteEffects(afterSeconds: Double, limit: Int, in tx: Connection) throws -> Int {
-        try tx.query(
+        let deleted = try tx.query(
             """
-            DELETE FROM effects WHERE effect_id IN (
+            WITH gone AS (DELETE FROM effects WHERE effect_id IN (
                 SELECT s.effect_id FROM effects s JOIN tasks t USING (task_id)
                 WHERE s.state IN ('sent', 'dead', 'superseded')
                     AND s.planned_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
                     AND \(isOver(afterSeconds))
-                ORDER BY s.planned_at LIMIT \(limit) FOR UPDATE OF s SKIP LOCKED)
-            """
-        ).affected
+                ORDER BY s.planned_at LIMIT \(limit) FOR UPDATE OF s SKIP LOCKED) RETURNING effect_id),
+            forgotten AS (DELETE FROM message_attempts WHERE message_id IN (SELECT effect_id FROM gone))
+            SELECT count(*) AS count FROM gone
+            """)
+        return try deleted.only().get("count", as: Int.self)
     }
 
     /// What people told agents, of tasks that are over.
