@@ -13,7 +13,10 @@ import Testing
                     200,
                     #"{"data":[{"user_id":"u1","token_id":"t1","repo":"a/b","name":"ada","max_budget_usd":"2.5"}]}"#)
             case ("POST", "/v1/users/u2/password"):
-                .json(200, #"{"data":{"user_id":"u2","name":"bob","password":"once-only","expires_at":"2026-03-04T12:00:00Z"}}"#)
+                .json(
+                    200,
+                    #"{"data":{"user_id":"u2","name":"bob","password":"once-only","expires_at":"2026-03-04T12:00:00Z"}}"#
+                )
             case ("POST", "/v1/users/u1/tokens"), ("POST", "/v1/users/u%2F1/tokens"):
                 .json(201, #"{"data":{"token_id":"t1","token":"fresh-token"}}"#)
             case ("DELETE", _): .json(200, #"{"data":{}}"#)
@@ -96,7 +99,8 @@ import Testing
                 : .json(200, #"{"data":{"repo":"acme/shop","user_id":"u1","user_name":"ada","level":"steer"}}"#)
         }
         let session = Session(server)
-        #expect(await session.run("repo", "grant", "acme/shop", "ada", "steer").output == "ada has 'steer' on acme/shop.\n")
+        #expect(
+            await session.run("repo", "grant", "acme/shop", "ada", "steer").output == "ada has 'steer' on acme/shop.\n")
         #expect(server.requests.last?.method == "PUT")
         #expect(server.requests.last?.path == "/v1/repos/acme/shop/grants/ada")
         #expect(server.requests.last?.body == #"{"level":"steer"}"#)

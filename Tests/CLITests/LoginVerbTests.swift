@@ -16,7 +16,8 @@ import Testing
         func refused(_ status: Int, _ code: String) -> ScriptedServer.Answer {
             .json(status, "{\"error\":{\"code\":\"\(code)\",\"message\":\"no\",\"request_id\":\"r1\"}}")
         }
-        let session = #"{"data":{"token":"short-token","expires_at":"2026-03-02T00:00:00Z","name":"ada","role":"member"}}"#
+        let session =
+            #"{"data":{"token":"short-token","expires_at":"2026-03-02T00:00:00Z","name":"ada","role":"member"}}"#
         let isIn = request.headers["Authorization"] == "Bearer short-token"
         switch request.path {
         case "/v1/login":
@@ -44,7 +45,8 @@ import Testing
         #expect(outcome.code == .success, "\(outcome.errors)")
         #expect(
             outcome.output
-                == "Logged in as ada (member) until 2026-03-02T00:00:00Z.\nSaved in profile 'default' for \(server.url) in \(home)\n")
+                == "Logged in as ada (member) until 2026-03-02T00:00:00Z.\nSaved in profile 'default' for \(server.url) in \(home)\n"
+        )
         #expect(!(outcome.output + outcome.errors).contains("right"))
         #expect(scratch.mode("bgagent/credentials.json") == 0o600)
         #expect(try scratch.text("bgagent/credentials.json").contains("short-token"))

@@ -74,7 +74,8 @@ private struct Row: Sendable {
         #expect(seen.count == 3 * 2 * 2 * 4)
     }
 
-    @Test func `accounts and administration go by role and owner, and no verb does more than it was meant for`() throws {
+    @Test func `accounts and administration go by role and owner, and no verb does more than it was meant for`() throws
+    {
         let subjects: [Subject] = [
             .platform, .account(nil), .repo(RepoStanding(access: .open, level: .steer)),
             .task(

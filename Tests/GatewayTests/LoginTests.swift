@@ -247,7 +247,8 @@ import Threads
             try await world.setPassword(Self.password, of: "ada")
             let first = try world.session(try await world.login("ada", Self.password))
             let stored = try await world.pool.run { connection in
-                try connection.query("SELECT password_hash FROM users WHERE name = 'ada'").only().get(0, as: String.self)
+                try connection.query("SELECT password_hash FROM users WHERE name = 'ada'").only().get(
+                    0, as: String.self)
             }
             #expect(stored.hasPrefix("$scrypt$ln=5,"))
             #expect(try await world.login("ada", Self.password).status == 200)

@@ -222,7 +222,8 @@ import Testing
     private static func with(_ body: @escaping @Sendable (Pool, Connection) async throws -> Void) async throws {
         try await withScratchDatabase { url in
             let config = try PostgresConfig(
-                url: url, applicationName: "reconciler-tests", lockTimeout: .seconds(30), statementTimeout: .seconds(30),
+                url: url, applicationName: "reconciler-tests", lockTimeout: .seconds(30),
+                statementTimeout: .seconds(30),
                 idleInTransactionTimeout: .seconds(120))
             let connection = try Connection(config)
             _ = try Migrator.run(on: connection)
