@@ -160,8 +160,8 @@ package enum LoginCommands {
     }
 }
 
-/// Passwords from a terminal without echo, from files, or from the lines of a pipe: never from arguments, which others
-/// can see.
+/// Passwords from a terminal without echo, from files, or, without a file, from the lines of a pipe: never from arguments,
+/// which others can see.
 struct Passwords {
     private let surroundings: Surroundings
     private let old: String?
@@ -172,7 +172,8 @@ struct Passwords {
         self.surroundings = surroundings
         var lines: [String] = []
         let file = try invocation.text("password-file").map { try Self.line(of: $0) }
-        if !surroundings.input.isTerminal, file == nil || invocation.text("new-password-file") == nil {
+        // Beside a file nothing else is read: a pipe that nobody closes would be waited for.
+        if !surroundings.input.isTerminal, file == nil {
             let piped = String(decoding: surroundings.input.readAll(65_536) ?? [], as: UTF8.self)
             lines = piped.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map(String.init)
         }

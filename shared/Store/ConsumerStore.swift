@@ -85,7 +85,8 @@ package enum ConsumerStore {
             "DELETE FROM parked_messages WHERE consumer = \(consumer) AND task_id = \(task) AND seq <= \(seq)")
     }
 
-    /// Parked messages of `queues` whose turn it is: due, and next in their task. In order of the time they were due.
+    /// Parked messages of `queues` whose turn it is: due, and next in their task, or of a task that was deleted, to be
+    /// dropped. In order of the time they were due.
     package static func ready(
         _ consumer: String, queues: [String], limit: Int, in connection: Connection
     ) throws -> [ParkedMessage] {
@@ -94,7 +95,8 @@ package enum ConsumerStore {
             SELECT m.task_id, m.seq, m.queue, m.message::text, m.attempts FROM parked_messages m
             LEFT JOIN consumer_positions p USING (consumer, task_id)
             WHERE m.consumer = \(consumer) AND m.queue = ANY(\(queues)) AND m.due_at <= clock_timestamp()
-                AND m.seq <= coalesce(p.last_seq, 0) + 1
+                AND (m.seq <= coalesce(p.last_seq, 0) + 1
+                    OR EXISTS (SELECT FROM deleted_tasks d WHERE d.task_id = m.task_id))
             ORDER BY m.due_at, m.task_id, m.seq LIMIT \(limit)
             """
         ).map { row in

@@ -113,8 +113,14 @@ package enum TokenStore {
     /// - Returns: whether the token was made.
     package static func bootstrap(hash: String, keep: () throws -> Void, in tx: Connection) throws -> Bool {
         try tx.query("SELECT pg_advisory_xact_lock(\(0x6267_6167_656e_7404 as Int64))")
+        // A login that is open now ends; what opens the next one counts.
         let alive = try tx.query(
-            "SELECT 1 FROM api_tokens k JOIN users u USING (user_id) WHERE u.role = 'admin' AND \(isAlive) LIMIT 1")
+            """
+            SELECT 1 FROM users u WHERE u.role = 'admin' AND u.disabled_at IS NULL AND (
+                u.password_hash IS NOT NULL AND coalesce(u.password_once_until > clock_timestamp(), true)
+                OR EXISTS (SELECT FROM api_tokens k WHERE k.user_id = u.user_id AND k.kind = 'api' AND \(isAlive)))
+            LIMIT 1
+            """)
         guard alive.isEmpty else { return false }
         // An `admin` that was closed or lowered is the only way back into an installation without any.
         let user = try tx.query(
