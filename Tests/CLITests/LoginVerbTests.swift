@@ -1,5 +1,6 @@
 import Domain
 import FoundationEssentials
+import HTTPTypes
 import Testing
 
 @testable import CLI

@@ -215,6 +215,28 @@ private struct Row: Sendable {
         }
     }
 
+    @Test func `who waits for an event when a grant is taken away is shown nothing`() async throws {
+        try await World.with { world async throws in
+            let (ada, ben) = (try await world.person("ada"), try await world.person("ben"))
+            for person in [ada, ben] { try await Self.grant(.read, on: "acme/shop", to: person, world) }
+            let id = try await world.submit()
+            let last = try await world.get("/v1/tasks/\(id)/events").data.array?.last?["event_id"]?.string ?? ""
+            let path = "/v1/tasks/\(id)/events?wait=20&after=\(last)"
+            async let adas = world.get(path, as: ada)
+            async let bens = world.get(path, as: ben)
+            try await eventually("both wait") { world.api.watch.count == 2 }
+            try await world.pool.run {
+                try $0.query("DELETE FROM repo_grants WHERE user_id = \(ada.id.rawValue)")
+                return
+            }
+            try await world.append(.agentMilestone, to: id, ["milestone": "repo_cloned"])
+            let (refused, shown) = (try await adas, try await bens)
+            #expect(refused.status == 404)
+            #expect(refused.code == "TASK_NOT_FOUND")
+            #expect(shown.data.array?.map { $0["event_type"] } == ["agent_milestone"])
+        }
+    }
+
     @Test func `a repository that is taken off and brought back has nobody's grants`() async throws {
         try await World.with { world async throws in
             let ada = try await world.person("ada")

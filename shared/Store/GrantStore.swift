@@ -116,6 +116,23 @@ package enum GrantStore {
         ).first.map(TaskStanding.init(row:))
     }
 
+    /// How these users stand to a task; nobody when there is none.
+    package static func standings(
+        of users: [UserID], to task: TaskID, in connection: Connection
+    ) throws -> [UserID: TaskStanding] {
+        let rows = try connection.query(
+            """
+            SELECT a.asker_id, t.user_id AS owner_id, r.access AS repo_access, g.level AS grant_level
+            FROM tasks t JOIN repos r ON r.repo = t.repo
+            CROSS JOIN unnest(\(users.map(\.rawValue))) AS a (asker_id)
+            LEFT JOIN repo_grants g ON g.repo = t.repo AND g.user_id = a.asker_id
+            WHERE t.task_id = \(task.rawValue)
+            """)
+        var standings: [UserID: TaskStanding] = [:]
+        for row in rows { standings[try row.ulid("asker_id")] = try TaskStanding(row: row) }
+        return standings
+    }
+
     /// Gives a user this level, whatever they had before.
     package static func set(
         _ level: GrantLevel, on repo: RepoName, for user: UserID, in tx: Connection

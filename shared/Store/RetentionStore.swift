@@ -26,6 +26,8 @@ package struct EndedTask: Sendable, Hashable {
 
 /// Deletes what is old. Each call is one transaction of a bounded number of rows that skips what others hold; a crash
 /// leaves the rest to the next. The audit log is never among it.
+///
+/// Times are the transaction's, which, unlike the clock, an index can be searched for.
 package enum RetentionStore {
     /// Everything with a key to its task. First what there may be many of; the head takes the timeline's last rows with it.
     private static let ofTask = [
@@ -37,7 +39,7 @@ package enum RetentionStore {
     /// up, all its messages were published, and no dead letter of it waits for a person.
     private static func isOver(_ afterSeconds: Double) -> Query {
         """
-        t.completed_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
+        t.completed_at < now() - make_interval(secs => \(afterSeconds))
             AND t.status IN ('COMPLETED', 'FAILED', 'CANCELLED', 'TIMED_OUT')
             AND NOT EXISTS (SELECT FROM effects e WHERE e.task_id = t.task_id
                 AND e.state IN ('planned', 'sending', 'unknown'))
@@ -113,7 +115,7 @@ package enum RetentionStore {
             WITH gone AS (DELETE FROM effects WHERE effect_id IN (
                 SELECT s.effect_id FROM effects s JOIN tasks t USING (task_id)
                 WHERE s.state IN ('sent', 'dead', 'superseded')
-                    AND s.planned_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
+                    AND s.planned_at < now() - make_interval(secs => \(afterSeconds))
                     AND \(isOver(afterSeconds))
                 ORDER BY s.planned_at LIMIT \(limit) FOR UPDATE OF s SKIP LOCKED) RETURNING effect_id),
             forgotten AS (DELETE FROM message_attempts WHERE message_id IN (SELECT effect_id FROM gone))
@@ -141,7 +143,7 @@ package enum RetentionStore {
             """
             DELETE FROM \(name) WHERE \(id) IN (
                 SELECT i.\(id) FROM \(name) i JOIN tasks t USING (task_id)
-                WHERE i.\(id) < ulid_time(now_ms() - \(milliseconds(afterSeconds))) AND \(isOver(afterSeconds))
+                WHERE i.\(id) < (SELECT ulid_time(now_ms() - \(milliseconds(afterSeconds)))) AND \(isOver(afterSeconds))
                 ORDER BY i.\(id) LIMIT \(limit) FOR UPDATE OF i SKIP LOCKED)
             """
         ).affected
@@ -153,7 +155,7 @@ package enum RetentionStore {
             """
             DELETE FROM idempotency_keys WHERE (user_id, key) IN (
                 SELECT i.user_id, i.key FROM idempotency_keys i LEFT JOIN tasks t USING (task_id)
-                WHERE i.created_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
+                WHERE i.created_at < now() - make_interval(secs => \(afterSeconds))
                     AND (t.task_id IS NULL OR t.completed_at IS NOT NULL)
                 LIMIT \(limit) FOR UPDATE OF i SKIP LOCKED)
             """
@@ -166,7 +168,7 @@ package enum RetentionStore {
             """
             DELETE FROM api_tokens WHERE token_id IN (
                 SELECT token_id FROM api_tokens WHERE kind = 'session'
-                    AND expires_at < clock_timestamp() - make_interval(secs => \(afterSeconds))
+                    AND expires_at < now() - make_interval(secs => \(afterSeconds))
                 ORDER BY expires_at LIMIT \(limit) FOR UPDATE SKIP LOCKED)
             """
         ).affected
@@ -178,7 +180,7 @@ package enum RetentionStore {
             """
             DELETE FROM dead_letters WHERE dead_letter_id IN (
                 SELECT dead_letter_id FROM dead_letters WHERE state IN ('replayed', 'dropped')
-                    AND dead_letter_id < ulid_time(now_ms() - \(milliseconds(afterSeconds)))
+                    AND dead_letter_id < (SELECT ulid_time(now_ms() - \(milliseconds(afterSeconds))))
                 ORDER BY dead_letter_id LIMIT \(limit) FOR UPDATE SKIP LOCKED)
             """
         ).affected
@@ -190,7 +192,7 @@ package enum RetentionStore {
             """
             DELETE FROM deleted_tasks WHERE task_id IN (
                 SELECT d.task_id FROM deleted_tasks d LEFT JOIN tasks t USING (task_id)
-                WHERE d.deleted_at < clock_timestamp() - make_interval(secs => \(afterSeconds)) AND t.task_id IS NULL
+                WHERE d.deleted_at < now() - make_interval(secs => \(afterSeconds)) AND t.task_id IS NULL
                 ORDER BY d.deleted_at LIMIT \(limit) FOR UPDATE OF d SKIP LOCKED)
             """
         ).affected

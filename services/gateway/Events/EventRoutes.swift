@@ -43,7 +43,8 @@ struct EventRoutes: Sendable {
         }
         isHandedOver = true
         return .later(timeout: .seconds(wish.wait)) { responder in
-            watch.wait(watcher, from: page.source, responder)
+            let asker = EventWatch.Asker(principal: caller, requestID: call.request.id)
+            watch.wait(watcher, from: page.source, for: asker, responder)
         }
     }
 
