@@ -128,7 +128,7 @@ import Testing
             let rows = try await Self.sweep(pool, retention).runOnce()
             #expect(rows.tables == ["inbox": 1, "task_approvals": 1, "effects": 1])
             let left = try Self.counts(of: month, connection)
-            #expect((left["inbox"], left["task_approvals"], left["effects"]) == (0, 0, 0))
+            for table in ["inbox", "task_approvals", "effects"] { #expect(left[table] == 0, "\(table)") }
             #expect(left["task_events"] == 3)
             for id in [week, running] {
                 #expect(try Self.counts(of: id, connection).values.allSatisfy { $0 > 0 })
@@ -214,7 +214,7 @@ import Testing
         deleted: .seconds(90 * 86_400))
 
     private static func sweep(
-        _ pool: Pool, _ retention: Retention = retention, metrics: Metrics = Metrics()
+        _ pool: Pool, _ retention: Retention = Self.retention, metrics: Metrics = Metrics()
     ) -> RetentionSweep {
         RetentionSweep(pool: pool, retention: retention, metrics: metrics, log: .silent)
     }
