@@ -149,7 +149,7 @@ import Threads
         var refusal: APIError?
         for _ in 0..<20 where refusal == nil {
             do {
-                _ = try work.reply(Request(method: "POST", target: "/v1/login")) { .json([]) }
+                _ = try work.reply(Request(method: "POST", target: "/v1/login")) { .json([UInt8]()) }
                 accepted += 1
             } catch let error as APIError {
                 refusal = error
