@@ -61,11 +61,13 @@ import Testing
                         atPath: "\(directory)/\(path)", withIntermediateDirectories: true)
                 }
             }
-            try FileManager.default.createDirectory(
-                atPath: "\(directory)/locks/acme-shop", withIntermediateDirectories: true)
+            for path in ["locks/acme-shop", "artifacts/\(old.rawValue)", "artifacts/\(unknown)"] {
+                try FileManager.default.createDirectory(
+                    atPath: "\(directory)/\(path)", withIntermediateDirectories: true)
+            }
             let pool = Pool(config, size: 1)
             let sweep = StagingSweep(pool: pool, directory: directory, keep: .seconds(86_400), log: .silent)
-            #expect(try await sweep.runOnce() == 2)
+            #expect(try await sweep.runOnce() == 3)
             let kept = [open.rawValue, fresh.rawValue]
             #expect(
                 try Set(FileManager.default.contentsOfDirectory(atPath: "\(directory)/staging"))
@@ -73,6 +75,9 @@ import Testing
             #expect(
                 try Set(FileManager.default.contentsOfDirectory(atPath: "\(directory)/locks"))
                     == Set(kept.map { "task-\($0)" } + ["acme-shop"]))
+            // What was kept of a task stays as long as the task does.
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: "\(directory)/artifacts") == [old.rawValue])
             await pool.close()
             try FileManager.default.removeItem(atPath: directory)
         }

@@ -12,6 +12,11 @@ import Testing
                 .json(
                     200,
                     #"{"data":[{"user_id":"u1","token_id":"t1","repo":"a/b","name":"ada","max_budget_usd":"2.5"}]}"#)
+            case ("POST", "/v1/users/u2/password"):
+                .json(
+                    200,
+                    #"{"data":{"user_id":"u2","name":"bob","password":"once-only","expires_at":"2026-03-04T12:00:00Z"}}"#
+                )
             case ("POST", "/v1/users/u1/tokens"), ("POST", "/v1/users/u%2F1/tokens"):
                 .json(201, #"{"data":{"token_id":"t1","token":"fresh-token"}}"#)
             case ("DELETE", _): .json(200, #"{"data":{}}"#)
@@ -31,18 +36,36 @@ import Testing
         #expect(server.requests.last?.path == "/v1/users/u%2F1/tokens")
     }
 
-    @Test func `users are made, listed, changed and removed`() async throws {
+    @Test func `users are made, listed, shown, changed, closed and opened`() async throws {
         let server = try server()
         let session = Session(server)
-        let added = await session.run("user", "add", "bob", "--email", "bob@example.org", "--role", "viewer")
-        #expect(added.output.contains("Next: bgagent token add u2 --name NAME"))
-        #expect(server.requests.last?.body == #"{"email":"bob@example.org","name":"bob","role":"viewer"}"#)
-        #expect(await session.run("user", "list").lines[0] == "USER  ROLE  NAME  EMAIL")
+        let added = await session.run(
+            "user", "add", "bob", "--email", "bob@example.org", "--role", "viewer", "--max-concurrent", "2")
+        #expect(added.output.contains("once-only"))
+        #expect(added.errors.contains("only time the password is shown"))
+        #expect(added.errors.contains("bgagent login bob"))
+        #expect(added.errors.contains("bgagent token add u2 --name NAME"))
+        #expect(
+            server.requests.dropLast().last?.body
+                == #"{"email":"bob@example.org","max_concurrent":2,"name":"bob","role":"viewer"}"#)
+        let count = server.requests.count
+        let bare = await session.run("user", "add", "bob", "--no-password", "-o", "json")
+        #expect(server.requests.count == count + 1)
+        #expect(!bare.output.contains("one_time_password"))
+        #expect(await session.run("user", "list").lines[0] == "USER  ROLE  PASSWORD  CLOSED  NAME  EMAIL")
+        #expect(await session.run("user", "show", "bob").output.contains("u2"))
+        #expect(server.requests.last?.path == "/v1/users/bob")
         _ = await session.run("user", "set", "u2", "--role", "member")
         #expect(server.requests.last?.method == "PATCH")
         #expect(server.requests.last?.body == #"{"role":"member"}"#)
         #expect(await session.run("user", "set", "u2").errors.contains("nothing to change"))
-        #expect(await session.run("user", "remove", "u2").code == .success)
+        let given = await session.run("user", "password", "u2")
+        #expect(given.output == "once-only\n")
+        #expect(given.errors.contains("until 2026-03-04T12:00:00Z"))
+        #expect(await session.run("user", "disable", "u2").code == .success)
+        #expect(server.requests.last?.method == "DELETE")
+        #expect(await session.run("user", "enable", "u2").code == .success)
+        #expect(server.requests.last?.body == #"{"disabled":false}"#)
         #expect(await session.run("token", "list").output.contains("t1"))
         #expect(await session.run("token", "revoke", "t1").code == .success)
         #expect(server.requests.last?.path == "/v1/tokens/t1")
@@ -67,6 +90,27 @@ import Testing
                 ],
             ])
         #expect(outcome.lines[0] == "Repository acme/shop takes tasks now.")
+    }
+
+    @Test func `grants are given, listed and taken away`() async throws {
+        let server = try ScriptedServer { request in
+            request.method == "GET"
+                ? .json(200, #"{"data":[{"repo":"acme/shop","user_id":"u1","user_name":"ada","level":"read"}]}"#)
+                : .json(200, #"{"data":{"repo":"acme/shop","user_id":"u1","user_name":"ada","level":"steer"}}"#)
+        }
+        let session = Session(server)
+        #expect(
+            await session.run("repo", "grant", "acme/shop", "ada", "steer").output == "ada has 'steer' on acme/shop.\n")
+        #expect(server.requests.last?.method == "PUT")
+        #expect(server.requests.last?.path == "/v1/repos/acme/shop/grants/ada")
+        #expect(server.requests.last?.body == #"{"level":"steer"}"#)
+        let listed = await session.run("repo", "grants", "acme/shop")
+        #expect(listed.lines[0] == "USER  LEVEL  NAME")
+        #expect(listed.output.contains("ada"))
+        #expect(await session.run("repo", "revoke", "acme/shop", "ada").code == .success)
+        #expect(server.requests.last?.method == "DELETE")
+        _ = await session.run("repo", "set", "acme/shop", "--access", "restricted")
+        #expect(server.requests.last?.body == #"{"access":"restricted"}"#)
     }
 
     @Test func `settings are changed and unset one by one`() async throws {

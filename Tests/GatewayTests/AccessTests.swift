@@ -3,44 +3,11 @@ import HTTPTypes
 import Postgres
 import Store
 import TestSupport
-import Threads
 import Testing
 
 @testable import Gateway
 
 @Suite struct AccessTests {
-    private static func someone(_ role: UserRole, _ last: String = "1") throws -> Principal {
-        let id = try #require(UserID(rawValue: "01JZ000000000000000000000" + last))
-        return Principal(userID: id, name: "someone", role: role)
-    }
-
-    @Test func `who may do what is one table`() throws {
-        let table:
-            [(Verb, admin: Verdict, member: (own: Verdict, other: Verdict), viewer: (own: Verdict, other: Verdict))] = [
-                (.submitTask, .allowed, (.allowed, .allowed), (.forbidden, .forbidden)),
-                (.listTasks, .allowed, (.allowed, .allowed), (.allowed, .allowed)),
-                (.readTask, .allowed, (.allowed, .hidden), (.allowed, .hidden)),
-                (.cancelTask, .allowed, (.allowed, .hidden), (.forbidden, .hidden)),
-                (.readRepos, .allowed, (.allowed, .allowed), (.allowed, .allowed)),
-                (.changeRepos, .allowed, (.forbidden, .forbidden), (.forbidden, .forbidden)),
-                (.readAccount, .allowed, (.allowed, .forbidden), (.allowed, .forbidden)),
-                (.manageTokens, .allowed, (.allowed, .forbidden), (.allowed, .forbidden)),
-                (.administerUsers, .allowed, (.forbidden, .forbidden), (.forbidden, .forbidden)),
-            ]
-        #expect(Set(table.map(\.0)) == Set(Verb.allCases))
-        let (admin, member, viewer) = (
-            try Self.someone(.admin), try Self.someone(.member), try Self.someone(.viewer)
-        )
-        let (own, other) = (member.userID, try Self.someone(.member, "2").userID)
-        for row in table {
-            #expect(authorize(admin, row.0, owner: other) == row.admin, "\(row.0)")
-            #expect(authorize(member, row.0, owner: own) == row.member.own, "\(row.0)")
-            #expect(authorize(member, row.0, owner: other) == row.member.other, "\(row.0)")
-            #expect(authorize(viewer, row.0, owner: own) == row.viewer.own, "\(row.0)")
-            #expect(authorize(viewer, row.0, owner: other) == row.viewer.other, "\(row.0)")
-        }
-    }
-
     @Test func `somebody else's task looks like no task`() async throws {
         try await World.with { world async throws in
             let (ada, ben) = (try await world.person("ada"), try await world.person("ben"))
@@ -147,16 +114,5 @@ import Testing
                 #expect(answer.status == 404)
             }
         }
-    }
-
-    @Test func `a bucket fills again`() {
-        let limiter = RateLimiter(perSecond: 2, burst: 3)
-        let start = MonotonicTime(nanoseconds: 0)
-        #expect((0..<3).allSatisfy { _ in limiter.take("a", now: start) == nil })
-        #expect(limiter.take("a", now: start) == 1)
-        #expect(limiter.take("b", now: start) == nil)
-        #expect(limiter.take("a", now: start + .milliseconds(600)) == nil)
-        #expect(limiter.take("a", now: start + .milliseconds(600)) == 1)
-        #expect(RateLimiter(perSecond: 0, burst: 1).take("a") == nil)
     }
 }

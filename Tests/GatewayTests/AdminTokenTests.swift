@@ -116,6 +116,33 @@ import Testing
         }
     }
 
+    @Test func `an administrator with a password needs no key, one with a login alone does`() async throws {
+        try await withDirectory { directory in
+            try await withPool { pool in
+                let admin = AdminToken(directory: directory, log: .silent)
+                try await pool.run { try admin.ensure(on: $0) }
+                try FileManager.default.removeItem(atPath: admin.path)
+                try await pool.run {
+                    try $0.query(
+                        """
+                        UPDATE api_tokens SET kind = 'session', token_hash = 'other',
+                            expires_at = now() + interval '1 hour'
+                        """)
+                    try $0.query("UPDATE users SET password_hash = 'x'")
+                    return
+                }
+                try await pool.run { try admin.ensure(on: $0) }
+                #expect(!FileManager.default.fileExists(atPath: admin.path))
+                try await pool.run {
+                    try $0.query("UPDATE users SET password_hash = NULL")
+                    return
+                }
+                try await pool.run { try admin.ensure(on: $0) }
+                #expect(try await opens(admin.path, pool))
+            }
+        }
+    }
+
     @Test func `a key that could not be written is not made`() async throws {
         try await withPool { pool in
             let admin = AdminToken(directory: "/dev/null/nowhere", log: .silent)

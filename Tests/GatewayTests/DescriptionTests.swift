@@ -45,10 +45,25 @@ import Testing
             _ = try await call("GET", "/v1/repos")
             _ = try await call("GET", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new")
             _ = try await call("PATCH", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new", ["model": "m"])
-            _ = try await call("DELETE", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new")
             _ = try await call("GET", "/v1/me")
             _ = try await call("GET", "/v1/users")
             _ = try await call("POST", "/v1/users", nil, ["name": "ada"])
+            let grants = "/v1/repos/{owner}/{name}/grants"
+            _ = try await call("PUT", grants + "/{user}", "/v1/repos/acme/new/grants/ada", ["level": "submit"])
+            _ = try await call("GET", grants, "/v1/repos/acme/new/grants")
+            _ = try await call("DELETE", grants + "/{user}", "/v1/repos/acme/new/grants/ada")
+            _ = try await call("DELETE", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new")
+            let once = try await call("POST", "/v1/users/{user}/password", "/v1/users/ada/password")
+            let fresh: JSONValue = "three green herons"
+            let login = try await call(
+                "POST", "/v1/login", nil,
+                ["name": "ada", "password": once.data["password"] ?? .null, "new_password": fresh])
+            let ada = try world.session(login)
+            let changed = try await world.call(
+                "POST", "/v1/me/password", as: ada, body: ["password": fresh, "new_password": "four grey herons"])
+            let left = try await world.call("POST", "/v1/logout", as: try world.session(changed))
+            #expect(changed.status == 200 && left.status == 200)
+            called.formUnion(["POST /v1/me/password", "POST /v1/logout"])
             _ = try await call("GET", "/v1/users/{user}", "/v1/users/ada")
             _ = try await call("PATCH", "/v1/users/{user}", "/v1/users/ada", ["role": "viewer"])
             let token = try await call("POST", "/v1/users/{user}/tokens", "/v1/users/ada/tokens", [:])

@@ -47,7 +47,8 @@ package struct APIClient: Sendable {
         patience: Duration? = nil
     ) async throws -> Answer {
         var headers = headers
-        headers["Authorization"] = "Bearer \(account.token)"
+        // A login has none yet.
+        if !account.token.isEmpty { headers["Authorization"] = "Bearer \(account.token)" }
         headers["Accept"] = "application/json"
         headers["User-Agent"] = "bgagent/\(Help.version)"
         if body != nil { headers["Content-Type"] = "application/json" }

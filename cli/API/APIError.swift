@@ -28,8 +28,14 @@ package struct APIError: Error, Sendable, Equatable {
         case "UNAUTHORIZED":
             account.profile == "environment"
                 ? "The gateway does not accept BGAGENT_TOKEN. An admin makes a new one: bgagent token add USER"
-                : "The token is unknown, revoked or expired. Save a new one: bgagent configure\(profile)"
+                : "The token is unknown, revoked or expired. bgagent login\(profile), or save one: bgagent configure\(profile)"
         case "FORBIDDEN": "Your account may not do this. bgagent whoami shows your role; an admin can change it."
+        case "PASSWORD_WRONG":
+            "Type the password that you log in with. An admin gives a new one: bgagent user password USER"
+        case "LAST_ADMIN": "Make another administrator first: bgagent user set USER --role admin"
+        case "USER_CLOSED": "Open the account first: bgagent user enable USER"
+        case "USER_NOT_FOUND": "bgagent user list shows the accounts."
+        case "GRANT_NOT_FOUND": "bgagent repo grants OWNER/NAME shows who has one."
         case "TASK_NOT_FOUND": "bgagent list shows the tasks you may see."
         case "REPO_NOT_ONBOARDED", "REPO_NOT_FOUND":
             "bgagent repo list shows the repositories; an admin adds one: bgagent repo add OWNER/NAME"

@@ -8,7 +8,7 @@ package enum VerbTable {
         Option("help", .flag, "show help", short: "h"),
     ]
 
-    package static let verbs: [Verb] = taskVerbs + repoVerbs + accountVerbs + setupVerbs
+    package static let verbs: [Verb] = taskVerbs + repoVerbs + loginVerbs + accountVerbs + setupVerbs
 
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
     private static let maxWait = Option("max-wait", .duration, "stop waiting after this long, with exit code 2")
@@ -91,6 +91,7 @@ package enum VerbTable {
             Option("credential-ref", .text("NAME"), "file below BGAGENT_SECRETS_DIR that holds its credential"),
             Option("max-concurrent", .whole(minimum: 1), "tasks of it that may run at once"),
             Option("allow-ci-changes", .truth, "whether the agent may push changes to CI configuration"),
+            Option("access", .choice(["open", "restricted"]), "open to every member, or to grants alone"),
             Option(
                 "notify", .text("CHANNEL=TARGET"), "tell a channel, as slack=#builds; on and off switch it",
                 repeats: true),
@@ -112,27 +113,76 @@ package enum VerbTable {
                 Option("unset", .text("OPTION"), "back to the platform's default, as --unset model", repeats: true)
             ], body: RepoCommands.set),
         Verb("repo remove", "refuse new tasks for a repository", arguments: [repo], body: RepoCommands.remove),
+        Verb(
+            "repo grant", "let a user read, submit or steer in a repository (admins)",
+            arguments: [
+                repo, user,
+                Argument("LEVEL", "read, submit or steer; each allows what those before it do", choices: levels),
+            ],
+            notes: [
+                "read: see its settings and everybody's tasks. submit: tasks of one's own too.",
+                "steer: everybody's tasks too. A role stays the upper bound: a viewer only reads.",
+                "bgagent repo set acme/shop --access restricted && bgagent repo grant acme/shop ada submit",
+            ], body: GrantCommands.grant),
+        Verb(
+            "repo revoke", "take a user's grant on a repository away (admins)", arguments: [repo, user],
+            body: GrantCommands.revoke),
+        Verb("repo grants", "list a repository's grants (admins)", arguments: [repo], body: GrantCommands.list),
     ]
+
+    private static let levels = ["read", "submit", "steer"]
 
     // MARK: - Accounts
 
-    private static let user = Argument("USER", "id of the user, as user list prints it")
+    private static let user = Argument("USER", "name or id of the user, as user list prints them")
     private static let roles = Option("role", .choice(["admin", "member", "viewer"]), "what the user may do")
 
-    private static let accountVerbs: [Verb] = [
+    private static let places = Option("max-concurrent", .whole(minimum: 1), "tasks of the user at work at once")
+    private static let email = Option("email", .text("ADDRESS"), "where mail for the user goes")
+    private static let passwordFile = Option("password-file", .file, "file with the password in its first line")
+    private static let newPasswordFile = Option("new-password-file", .file, "file with the new password")
+
+    private static let loginVerbs: [Verb] = [
+        Verb(
+            "login", "log in with a password; the login is saved like a token",
+            arguments: [Argument("NAME", "the account (default: who logged in last)", .optional)],
+            options: [
+                Option("api-url", .text("URL"), "address of the gateway (default: the profile's)"), passwordFile,
+                newPasswordFile, Option("default", .flag, "make --profile NAME the default profile"),
+            ],
+            notes: [
+                "bgagent login ada --api-url http://127.0.0.1:8080",
+                "Asks on a terminal without showing it. A pipe holds the password in its first line and, where a",
+                "one-time password has to be replaced, the new one in its second.",
+            ], body: LoginCommands.login),
+        Verb("logout", "end the login and forget the saved token", body: LoginCommands.logout),
         Verb("whoami", "show who the token belongs to", body: AccountCommands.whoami),
         Verb(
-            "user add", "make an account (admins)", arguments: [Argument("NAME", "how the user is called")],
-            options: [Option("email", .text("ADDRESS"), "where mail for the user goes"), roles],
-            body: AccountCommands.addUser),
-        Verb("user list", "list the accounts (admins)", body: AccountCommands.listUsers),
+            "passwd", "change your password; every other login of yours ends",
+            options: [passwordFile, newPasswordFile],
+            notes: ["A pipe holds the old password in its first line and the new one in its second."],
+            body: LoginCommands.changePassword),
+    ]
+
+    private static let accountVerbs: [Verb] = [
+        Verb(
+            "user add", "make an account with a one-time password (admins)",
+            arguments: [Argument("NAME", "how the user is called")],
+            options: [email, roles, places, Option("no-password", .flag, "API tokens only: no password is made")],
+            body: UserCommands.add),
+        Verb("user list", "list the accounts (admins)", body: UserCommands.list),
+        Verb("user show", "show an account", arguments: [user], body: UserCommands.show),
         Verb(
             "user set", "change an account (admins)", arguments: [user],
-            options: [
-                Option("name", .text("NAME"), "how the user is called"),
-                Option("email", .text("ADDRESS"), "where mail for the user goes"), roles,
-            ], body: AccountCommands.setUser),
-        Verb("user remove", "close an account (admins)", arguments: [user], body: AccountCommands.removeUser),
+            options: [Option("name", .text("NAME"), "how the user is called"), email, roles, places],
+            body: UserCommands.set),
+        Verb(
+            "user password", "give an account a one-time password; it is shown once (admins)", arguments: [user],
+            body: UserCommands.password),
+        Verb(
+            "user disable", "close an account and end its logins and tokens (admins)", arguments: [user],
+            body: UserCommands.disable),
+        Verb("user enable", "open a closed account again (admins)", arguments: [user], body: UserCommands.enable),
         Verb(
             "token add", "make an API token; it is shown once",
             arguments: [Argument("USER", "whose token (default: yours)", .optional)],
@@ -142,11 +192,12 @@ package enum VerbTable {
             ],
             notes: ["bgagent token add 01J… --name laptop > token.txt"], body: AccountCommands.addToken),
         Verb(
-            "token list", "list a user's API tokens",
+            "token list", "list a user's API tokens and logins",
             arguments: [Argument("USER", "whose (default: yours)", .optional)],
             body: AccountCommands.listTokens),
         Verb(
-            "token revoke", "make an API token worthless", arguments: [Argument("TOKEN-ID", "as token list prints it")],
+            "token revoke", "make an API token or a login worthless",
+            arguments: [Argument("TOKEN-ID", "as token list prints it")],
             body: AccountCommands.revokeToken),
     ]
 

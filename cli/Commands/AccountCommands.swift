@@ -1,7 +1,7 @@
 import Domain
 import HTTPTypes
 
-/// The verbs about users and their API tokens.
+/// The verbs about the account of the caller and about API tokens.
 package enum AccountCommands {
     @Sendable package static func whoami(_ invocation: Invocation, _ surroundings: Surroundings) async throws
         -> ExitCode
@@ -19,55 +19,6 @@ package enum AccountCommands {
                 surroundings.console.print(line)
             }
         }
-        return .success
-    }
-
-    // MARK: - Users
-
-    @Sendable package static func addUser(_ invocation: Invocation, _ surroundings: Surroundings) async throws
-        -> ExitCode
-    {
-        let body = JSONValue.members([
-            "name": .string(try invocation.required("NAME")), "email": invocation.text("email").map { .string($0) },
-            "role": .string(invocation.text("role") ?? "member"),
-        ])
-        let user = try await surroundings.client(for: invocation).call("POST", "/users", body: body).data
-        show(user, invocation, surroundings.console)
-        if !invocation.wantsJSON, let id = user.text("user_id") {
-            surroundings.console.print("Next: bgagent token add \(Text.visible(id)) --name NAME")
-        }
-        return .success
-    }
-
-    @Sendable package static func listUsers(_ invocation: Invocation, _ surroundings: Surroundings) async throws
-        -> ExitCode
-    {
-        let users = try await Pages.all("/users", try surroundings.client(for: invocation))
-        list(
-            users, invocation, surroundings.console,
-            columns: [("USER", "user_id"), ("ROLE", "role"), ("NAME", "name"), ("EMAIL", "email")], empty: "No users.")
-        return .success
-    }
-
-    @Sendable package static func setUser(_ invocation: Invocation, _ surroundings: Surroundings) async throws
-        -> ExitCode
-    {
-        let changes = ["name", "email", "role"].reduce(into: [String: JSONValue]()) { all, key in
-            if let text = invocation.text(key) { all[key] = .string(text) }
-        }
-        guard !changes.isEmpty else { throw UserError("nothing to change", "bgagent help user set lists what can be.") }
-        let user = try await surroundings.client(for: invocation).call(
-            "PATCH", "/users/\(try encoded("USER", invocation))", body: .object(changes))
-        show(user.data, invocation, surroundings.console)
-        return .success
-    }
-
-    @Sendable package static func removeUser(_ invocation: Invocation, _ surroundings: Surroundings) async throws
-        -> ExitCode
-    {
-        let answer = try await surroundings.client(for: invocation).call(
-            "DELETE", "/users/\(try encoded("USER", invocation))")
-        done(answer.data, "The account is closed and its tokens are worthless.", invocation, surroundings.console)
         return .success
     }
 
@@ -100,11 +51,11 @@ package enum AccountCommands {
     {
         let client = try surroundings.client(for: invocation)
         let tokens = try await Pages.all("\(try await userPath(invocation, client))/tokens", client)
-        list(
+        AccountPage.list(
             tokens, invocation, surroundings.console,
             columns: [
-                ("TOKEN-ID", "token_id"), ("NAME", "name"), ("CREATED", "created_at"), ("EXPIRES", "expires_at"),
-                ("REVOKED", "revoked_at"), ("LAST USED", "last_used_at"),
+                ("TOKEN-ID", "token_id"), ("KIND", "kind"), ("CREATED", "created_at"), ("EXPIRES", "expires_at"),
+                ("REVOKED", "revoked_at"), ("NAME", "name"),
             ], empty: "No tokens.")
         return .success
     }
@@ -114,7 +65,7 @@ package enum AccountCommands {
     {
         let answer = try await surroundings.client(for: invocation).call(
             "DELETE", "/tokens/\(try encoded("TOKEN-ID", invocation))")
-        done(answer.data, "The token is worthless from now on.", invocation, surroundings.console)
+        AccountPage.done(answer.data, "The token is worthless from now on.", invocation, surroundings.console)
         return .success
     }
 
@@ -131,34 +82,5 @@ package enum AccountCommands {
             throw UserError("the gateway does not say who you are", "Name the user: bgagent user list")
         }
         return "/users/\(Percent.encode(user))"
-    }
-
-    private static func show(_ value: JSONValue, _ invocation: Invocation, _ console: Console) {
-        if invocation.wantsJSON {
-            console.print(value.encoded(pretty: true))
-        } else {
-            for line in ObjectPage.lines(value, style: console.style) { console.print(line) }
-        }
-    }
-
-    private static func done(_ value: JSONValue, _ text: String, _ invocation: Invocation, _ console: Console) {
-        console.print(invocation.wantsJSON ? value.encoded(pretty: true) : text)
-    }
-
-    private static func list(
-        _ rows: [JSONValue], _ invocation: Invocation, _ console: Console, columns: [(title: String, key: String)],
-        empty: String
-    ) {
-        if invocation.wantsJSON {
-            console.print(JSONValue.array(rows).encoded(pretty: true))
-            return
-        }
-        guard !rows.isEmpty else {
-            console.note(empty)
-            return
-        }
-        var table = Table(columns.map(\.title), flexible: columns.count - 1)
-        for row in rows { table.add(columns.map { .init(row.member($0.key)?.plain ?? "–") }) }
-        for line in table.lines(style: console.style, width: console.width) { console.print(line) }
     }
 }

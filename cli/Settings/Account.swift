@@ -21,7 +21,8 @@ package struct Account: Sendable, Equatable {
             throw UserError("no gateway is configured for profile '\(name)'", configure + known)
         }
         guard let secret = token ?? saved.token else {
-            throw UserError("no API token is saved for profile '\(name)'", configure + ", or set BGAGENT_TOKEN")
+            throw UserError(
+                "no API token is saved for profile '\(name)'", "bgagent login NAME, \(configure), or set BGAGENT_TOKEN")
         }
         let normal = try Self.address(address)
         if token == nil, let home = saved.apiURL, try Self.address(home) != normal {

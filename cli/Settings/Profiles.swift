@@ -1,12 +1,14 @@
 import Domain
 
-/// What `configure` saved: a gateway and a token per profile. Addresses and tokens lie in files of their own
+/// What `configure` and `login` saved: a gateway and a token per profile. Addresses and tokens lie in files of their own
 /// (`config.json`, `credentials.json`), so that the first can be shown around.
 package struct Profiles: Sendable {
     /// One saved gateway.
     package struct Profile: Sendable, Equatable {
         package var apiURL: String?
         package var token: String?
+        /// Who logged in last.
+        package var user: String?
     }
 
     package var defaultName: String
@@ -17,7 +19,9 @@ package struct Profiles: Sendable {
         let config = try Self.parse(folder, "config.json")
         let credentials = try Self.parse(folder, "credentials.json")
         defaultName = config.text("default_profile") ?? "default"
-        profiles = (config["profiles"]?.object ?? [:]).mapValues { Profile(apiURL: $0["api_url"]?.string, token: nil) }
+        profiles = (config["profiles"]?.object ?? [:]).mapValues { entry in
+            Profile(apiURL: entry["api_url"]?.string, token: nil, user: entry["user"]?.string)
+        }
         for (name, entry) in credentials["profiles"]?.object ?? [:] {
             profiles[name, default: Profile()].token = entry["token"]?.string
         }
@@ -32,7 +36,11 @@ package struct Profiles: Sendable {
 
     /// Writes both files.
     package func save(to folder: SettingsFolder) throws {
-        let addresses = profiles.compactMapValues(\.apiURL).mapValues { JSONValue.object(["api_url": .string($0)]) }
+        let addresses = profiles.filter { $0.value.apiURL != nil }.mapValues { profile in
+            JSONValue.members([
+                "api_url": profile.apiURL.map { .string($0) }, "user": profile.user.map { .string($0) },
+            ])
+        }
         let tokens = profiles.compactMapValues(\.token).mapValues { JSONValue.object(["token": .string($0)]) }
         let config = JSONValue.object(["default_profile": .string(defaultName), "profiles": .object(addresses)])
         let credentials = JSONValue.object(["profiles": .object(tokens)])

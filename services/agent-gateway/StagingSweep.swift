@@ -5,9 +5,10 @@ import Postgres
 import Telemetry
 import Threads
 
-/// Frees what tasks that ended a while ago have left on the disk: their staging repositories with drafts, and locks.
+/// Frees what tasks that ended a while ago have left on the disk: their staging repositories with drafts, and locks. Files
+/// that were kept of a task go when the task itself was deleted.
 ///
-/// Bundles of saved work stay with the artifacts. A crash in the middle leaves the rest to the next pass.
+/// A crash in the middle leaves the rest to the next pass.
 struct StagingSweep: Sendable {
     let pool: Pool
     let directory: String
@@ -18,18 +19,24 @@ struct StagingSweep: Sendable {
     /// Returns how many tasks were cleared away.
     @discardableResult
     func runOnce() async throws -> Int {
-        let found = try entries()
+        let keep = self.keep.inSeconds
+        let staging = try await clear(
+            [("staging", ""), ("locks", "task-")],
+            keeping: "completed_at IS NULL OR completed_at > clock_timestamp() - make_interval(secs => \(keep))")
+        let artifacts = try await clear([("artifacts", "")], keeping: "true")
+        if staging + artifacts > 0 { log.info("staging cleared", ["tasks": staging, "deleted_tasks": artifacts]) }
+        return staging + artifacts
+    }
+
+    /// What the database does not know is nobody's any more: tasks are written before their files.
+    private func clear(_ folders: [(folder: String, prefix: String)], keeping condition: Query) async throws -> Int {
+        let found = try entries(folders)
         let names = found.keys.map(\.rawValue)
         guard !names.isEmpty else { return 0 }
-        let keep = self.keep.inSeconds
-        // What the database does not know is nobody's any more: tasks are written before their repositories.
         let kept = try await pool.run { connection in
             Set(
                 try connection.query(
-                    """
-                    SELECT task_id FROM tasks WHERE task_id = ANY(\(names)) AND (completed_at IS NULL
-                        OR completed_at > clock_timestamp() - make_interval(secs => \(keep)))
-                    """
+                    "SELECT task_id FROM tasks WHERE task_id = ANY(\(names)) AND (\(condition))"
                 ).map { try $0.get("task_id", as: String.self) })
         }
         var cleared = 0
@@ -37,14 +44,13 @@ struct StagingSweep: Sendable {
             for path in paths { try FileManager.default.removeItem(atPath: path) }
             cleared += 1
         }
-        if cleared > 0 { log.info("staging cleared", ["tasks": cleared]) }
         return cleared
     }
 
     /// Everything that is named after a task, by task.
-    private func entries() throws -> [TaskID: [String]] {
+    private func entries(_ folders: [(folder: String, prefix: String)]) throws -> [TaskID: [String]] {
         var found: [TaskID: [String]] = [:]
-        for (folder, prefix) in [("staging", ""), ("locks", "task-")] {
+        for (folder, prefix) in folders {
             let path = "\(directory)/\(folder)"
             guard FileManager.default.fileExists(atPath: path) else { continue }
             for name in try FileManager.default.contentsOfDirectory(atPath: path) where name.hasPrefix(prefix) {

@@ -1,5 +1,7 @@
 import Config
+import Crypto
 import Domain
+import Threads
 
 /// The numbers of the gateway's own rules; the defaults are the product's.
 struct GatewaySettings: Sendable {
@@ -17,6 +19,13 @@ struct GatewaySettings: Sendable {
     var userRate = 60.0
     var userBurst = 100.0
     var addressRate = 1000
+    /// Attempts to log in a minute, of one address and for one account.
+    var loginRate = 5
+    var sessionSeconds = 43_200
+    var oncePasswordSeconds = 259_200
+    /// Passwords that are hashed at once.
+    var passwordsAtOnce = 2
+    var passwordCost = PasswordHash.Cost()
     var trustedProxies: [String] = []
     var maxWaitSeconds = 25
     /// How often the heads of watched tasks are looked at.
@@ -73,7 +82,30 @@ struct GatewayConfig: Sendable {
             "BGAGENT_RATE_PER_ADDRESS", default: settings.addressRate, in: 0...10_000_000,
             "requests of one address in five minutes; 0 = no limit")
         settings.trustedProxies = environment.list(
-            "BGAGENT_TRUSTED_PROXIES", "addresses whose X-Forwarded-For is believed")
+            "BGAGENT_TRUSTED_PROXIES", "addresses and networks (10.0.0.0/8) whose X-Forwarded-For is believed")
+        for proxy in settings.trustedProxies where AddressRange(proxy) == nil {
+            environment.reject("BGAGENT_TRUSTED_PROXIES: '\(proxy)' is neither an address nor a network as 10.0.0.0/8")
+        }
+        Self.readLogins(&environment, &settings)
         self.settings = settings
+    }
+
+    private static func readLogins(_ environment: inout Environment, _ settings: inout GatewaySettings) {
+        settings.loginRate = environment.int(
+            "BGAGENT_LOGIN_RATE", default: settings.loginRate, in: 0...1000,
+            "attempts to log in of one address, and free ones for one account, in a minute; 0 = no limit")
+        settings.sessionSeconds = Int(
+            environment.duration(
+                "BGAGENT_SESSION_LIFETIME", default: .seconds(settings.sessionSeconds),
+                in: .seconds(60) ... .seconds(2_592_000), "how long a login with a password is good"
+            ).inSeconds)
+        settings.oncePasswordSeconds = Int(
+            environment.duration(
+                "BGAGENT_ONE_TIME_PASSWORD_LIFETIME", default: .seconds(settings.oncePasswordSeconds),
+                in: .seconds(60) ... .seconds(2_592_000), "how long a password that an administrator gave is good"
+            ).inSeconds)
+        settings.passwordsAtOnce = environment.int(
+            "BGAGENT_PASSWORDS_AT_ONCE", default: settings.passwordsAtOnce, in: 1...64,
+            "passwords that are hashed at once; each takes 32 MB for some 60 ms")
     }
 }

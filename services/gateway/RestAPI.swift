@@ -18,11 +18,20 @@ struct RestAPI: Sendable {
         let gate = Gate(settings, authenticator: authenticator)
         let tasks = TaskRoutes(pool: pool, authenticator: authenticator, gate: gate, settings: settings)
         let events = EventRoutes(pool: pool, watch: watch, settings: settings)
+        let passwords = try PasswordWork(atOnce: settings.passwordsAtOnce, cost: settings.passwordCost, log: log)
+        let logins = LoginRoutes(
+            pool: pool, authenticator: authenticator, gate: gate, work: passwords, settings: settings,
+            logins: metrics.counter(
+                "gateway_logins_total", "Attempts to log in by what became of them.", labels: ["result"]))
         let accounts =
-            UserRoutes(pool: pool, authenticator: authenticator).endpoints
+            logins.endpoints
+            + OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings)
+            .endpoints
+            + UserRoutes(pool: pool, authenticator: authenticator).endpoints
             + TokenRoutes(pool: pool, authenticator: authenticator).endpoints
-        let work = tasks.endpoints + events.endpoints + RepoRoutes(pool: pool).endpoints + accounts
-        endpoints = work + [Description.endpoint(for: work)]
+        let repos = RepoRoutes(pool: pool).endpoints + GrantRoutes(pool: pool).endpoints
+        let all = tasks.endpoints + events.endpoints + repos + accounts
+        endpoints = all + [Description.endpoint(for: all)]
         server = try Server(
             config, gate.router(endpoints), name: "rest api", log: log, onAccess: Access.recorder(metrics))
     }

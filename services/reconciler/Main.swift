@@ -13,6 +13,8 @@ struct Reconciler {
         let (pool, log) = (runtime.pool, runtime.log)
         let lock = try runtime.locks()
         let leases = LeaseSweep(pool: pool, lease: config.lease, log: log)
+        let retention = RetentionSweep(pool: pool, retention: config.retention, log: log)
+        let slots = SlotSweep(pool: pool, log: log)
         let stranded = StrandedSweep(pool: pool, config: config, log: log)
         await runtime.runAndExit([
             LeaderSweep(name: "timers", interval: .seconds(1), lock: lock, log: log) {
@@ -25,8 +27,10 @@ struct Reconciler {
                 try await stranded.runOnce()
             },
             LeaderSweep(name: "slots", interval: config.recountEvery, lock: lock, log: log) {
-                let drifted = try await pool.transaction { try SweepStore.recountSlots(in: $0) }
-                if drifted > 0 { log.error("slot counters had drifted; this is a defect", ["counters": drifted]) }
+                try await slots.runOnce()
+            },
+            LeaderSweep(name: "retention", interval: config.retentionEvery, lock: lock, log: log) {
+                try await retention.runOnce()
             },
         ])
     }

@@ -12,6 +12,8 @@ struct ReconcilerConfig: Sendable {
     let queueLimit: Duration
     let finalizeTries: Int
     let recountEvery: Duration
+    let retention: Retention
+    let retentionEvery: Duration
 
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "reconciler", amqp: false)
@@ -29,5 +31,33 @@ struct ReconcilerConfig: Sendable {
             "BGAGENT_FINALIZE_TRIES", default: 5, in: 1...20, "times a stale finalization is commanded again")
         recountEvery = environment.duration(
             "BGAGENT_RECOUNT_EVERY", default: .seconds(900), "how often slot counters are compared with the tasks")
+        retentionEvery = environment.duration(
+            "BGAGENT_RETENTION_EVERY", default: .seconds(3600), in: .seconds(1) ... .seconds(86_400),
+            "how often old rows are looked for")
+        retention = Self.retention(&environment)
+    }
+
+    /// A minute at least: longer than a message is under way.
+    private static func retention(_ environment: inout Environment) -> Retention {
+        func keep(_ name: String, days: Int, _ purpose: String) -> Duration {
+            environment.duration(
+                name, default: .seconds(days * 86_400), in: .seconds(60) ... .seconds(36_500 * 86_400), purpose)
+        }
+        return Retention(
+            tasks: keep("BGAGENT_KEEP_TASKS", days: 90, "how long tasks and their events are kept after the end"),
+            ledger: keep(
+                "BGAGENT_KEEP_LEDGER", days: 90, "how long settled effects are kept, once their task has ended"),
+            conversation: keep(
+                "BGAGENT_KEEP_CONVERSATION", days: 30,
+                "how long nudges, questions and approvals are kept, once their task has ended"),
+            idempotencyKeys: keep(
+                "BGAGENT_KEEP_IDEMPOTENCY_KEYS", days: 1,
+                "how long a submit's Idempotency-Key is known; of a task under way always"),
+            sessions: keep("BGAGENT_KEEP_SESSIONS", days: 7, "how long logins are listed after their end"),
+            deadLetters: keep(
+                "BGAGENT_KEEP_DEAD_LETTERS", days: 90, "how long replayed and dropped dead letters are kept"),
+            deleted: keep(
+                "BGAGENT_KEEP_DELETED", days: 90,
+                "how long it is known that a task was deleted, so that a late message of it does no harm"))
     }
 }

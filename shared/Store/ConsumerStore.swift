@@ -22,13 +22,19 @@ package struct ParkedMessage: Sendable {
 
 /// What a consumer remembers: positions, parked messages, attempts, dead letters. All of law 2 that is SQL.
 package enum ConsumerStore {
-    /// Looks without locking: cheap, for messages that are most likely duplicates or ahead.
+    /// Looks without locking: cheap, for messages that are most likely duplicates or ahead. Whatever comes of a task that
+    /// was deleted is done.
     package static func verdict(
         _ consumer: String, task: String, seq: Int64, in connection: Connection
     ) throws -> PositionVerdict {
-        let rows = try connection.query(
-            "SELECT last_seq FROM consumer_positions WHERE consumer = \(consumer) AND task_id = \(task)")
-        return verdict(of: seq, after: try rows.first?.get("last_seq", as: Int64.self) ?? 0)
+        let row = try connection.query(
+            """
+            SELECT (SELECT last_seq FROM consumer_positions WHERE consumer = \(consumer) AND task_id = \(task)) AS last_seq,
+                EXISTS (SELECT FROM deleted_tasks WHERE task_id = \(task)) AS is_deleted
+            """
+        ).only()
+        if try row.get("is_deleted", as: Bool.self) { return .past }
+        return verdict(of: seq, after: try row.get("last_seq", as: Int64?.self) ?? 0)
     }
 
     package static func verdict(of seq: Int64, after last: Int64) -> PositionVerdict {
@@ -38,12 +44,14 @@ package enum ConsumerStore {
 
     /// Takes the step to `seq` in the transaction of the work itself. False: somebody else took it, so undo the work.
     ///
-    /// The row lock makes a woken zombie wait for the living and then find its step taken.
+    /// The row lock makes a woken zombie wait for the living and then find its step taken. Nothing begins for a task that
+    /// was deleted.
     package static func advance(_ consumer: String, task: String, to seq: Int64, in tx: Connection) throws -> Bool {
         if seq == 1 {
             return try tx.query(
                 """
-                INSERT INTO consumer_positions (consumer, task_id, last_seq) VALUES (\(consumer), \(task), 1)
+                INSERT INTO consumer_positions (consumer, task_id, last_seq) SELECT \(consumer), \(task), 1
+                WHERE NOT EXISTS (SELECT FROM deleted_tasks WHERE task_id = \(task))
                 ON CONFLICT (consumer, task_id) DO UPDATE SET last_seq = 1 WHERE consumer_positions.last_seq = 0
                 """
             ).affected == 1
@@ -77,7 +85,8 @@ package enum ConsumerStore {
             "DELETE FROM parked_messages WHERE consumer = \(consumer) AND task_id = \(task) AND seq <= \(seq)")
     }
 
-    /// Parked messages of `queues` whose turn it is: due, and next in their task. In order of the time they were due.
+    /// Parked messages of `queues` whose turn it is: due, and next in their task, or of a task that was deleted, to be
+    /// dropped. In order of the time they were due.
     package static func ready(
         _ consumer: String, queues: [String], limit: Int, in connection: Connection
     ) throws -> [ParkedMessage] {
@@ -86,7 +95,8 @@ package enum ConsumerStore {
             SELECT m.task_id, m.seq, m.queue, m.message::text, m.attempts FROM parked_messages m
             LEFT JOIN consumer_positions p USING (consumer, task_id)
             WHERE m.consumer = \(consumer) AND m.queue = ANY(\(queues)) AND m.due_at <= clock_timestamp()
-                AND m.seq <= coalesce(p.last_seq, 0) + 1
+                AND (m.seq <= coalesce(p.last_seq, 0) + 1
+                    OR EXISTS (SELECT FROM deleted_tasks d WHERE d.task_id = m.task_id))
             ORDER BY m.due_at, m.task_id, m.seq LIMIT \(limit)
             """
         ).map { row in

@@ -27,6 +27,8 @@ package struct EventRecord: Sendable {
 package struct EventSource: Sendable {
     package let taskID: TaskID
     package let userID: UserID
+    /// How the one who asked stands to the task.
+    package let standing: TaskStanding
     package let repo: String
     package let traceID: String
     package let status: TaskStatus
@@ -48,8 +50,10 @@ package struct EventFilter: Sendable {
 /// What people read of a task's timeline.
 package enum EventQueries {
     /// The task and a page of its events in one flight; the page is at least as new as `source.seq`. Nil: no such task.
+    ///
+    /// - Parameter asker: who wants to see it; `source.standing` says how they stand to the task.
     package static func page(
-        of task: TaskID, _ filter: EventFilter, in connection: Connection
+        of task: TaskID, for asker: UserID, _ filter: EventFilter, in connection: Connection
     ) throws -> (source: EventSource, events: [EventRecord], hasMore: Bool)? {
         var page: Query = "SELECT \(EventRecord.columns) FROM task_events WHERE task_id = \(task.rawValue)"
         if let after = filter.after { page += " AND event_id > \(after.rawValue)" }
@@ -58,14 +62,16 @@ package enum EventQueries {
         page += " LIMIT \(filter.limit + 1)"
         let results = try connection.pipeline([
             """
-            SELECT t.user_id, t.repo, split_part(t.traceparent, '-', 2) AS trace_id, t.status, h.seq
+            SELECT t.user_id, t.repo, split_part(t.traceparent, '-', 2) AS trace_id, t.status, h.seq,
+                \(TaskStanding.columns(for: asker))
             FROM tasks t JOIN task_heads h USING (task_id) WHERE t.task_id = \(task.rawValue)
             """,
             page,
         ])
         guard let row = results[0].first else { return nil }
         let source = EventSource(
-            taskID: task, userID: try row.ulid("user_id"), repo: try row.get("repo", as: String.self),
+            taskID: task, userID: try row.ulid("user_id"), standing: try TaskStanding(row: row),
+            repo: try row.get("repo", as: String.self),
             traceID: try row.get("trace_id", as: String.self), status: try row.get("status", as: TaskStatus.self),
             seq: try row.get("seq", as: Int64.self))
         let events = try results[1].prefix(filter.limit).map(EventRecord.init(row:))

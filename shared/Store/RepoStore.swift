@@ -20,6 +20,7 @@ package struct RepoRecord: Sendable {
     package let allowsCIChanges: Bool
     package let commitName: String?
     package let commitEmail: String?
+    package let access: RepoAccess
     /// The repository's notification settings as JSON text.
     package let notifications: String
     package let createdAt: Timestamp
@@ -30,15 +31,15 @@ package struct RepoRecord: Sendable {
     package static let settings = [
         "forge", "default_branch", "model", "max_turns", "max_budget_usd", "max_duration_s", "max_concurrent",
         "setup_command", "build_command", "test_command", "lint_command", "system_prompt_overrides", "credential_ref",
-        "allow_ci_changes", "commit_name", "commit_email", "notifications",
+        "allow_ci_changes", "commit_name", "commit_email", "access", "notifications",
     ]
 
     /// The columns that `init(row:)` reads, of the table alias `r`.
     static let columns: Query = """
         r.repo, r.forge, r.default_branch, r.model, r.max_turns, r.max_budget_usd, r.max_duration_s, r.max_concurrent,
         r.setup_command, r.build_command, r.test_command, r.lint_command, r.system_prompt_overrides, r.credential_ref,
-        r.allow_ci_changes, r.commit_name, r.commit_email, r.notifications::text AS notifications, r.created_at,
-        r.updated_at, r.deleted_at
+        r.allow_ci_changes, r.commit_name, r.commit_email, r.access, r.notifications::text AS notifications,
+        r.created_at, r.updated_at, r.deleted_at
         """
 
     init(row: Row) throws {
@@ -59,6 +60,7 @@ package struct RepoRecord: Sendable {
         allowsCIChanges = try row.get("allow_ci_changes", as: Bool.self)
         commitName = try row.get("commit_name", as: String?.self)
         commitEmail = try row.get("commit_email", as: String?.self)
+        access = try row.get("access", as: RepoAccess.self)
         notifications = try row.get("notifications", as: String.self)
         createdAt = try row.get("created_at", as: Timestamp.self)
         updatedAt = try row.get("updated_at", as: Timestamp.self)
@@ -89,17 +91,24 @@ package enum RepoStore {
     }
 
     /// By name, from behind `after` on.
-    package static func list(after: String?, limit: Int, in connection: Connection) throws -> [RepoRecord] {
+    ///
+    /// - Parameter asker: whose view it is; nil = everything.
+    package static func list(
+        for asker: UserID?, after: String?, limit: Int, in connection: Connection
+    ) throws -> [RepoRecord] {
         try connection.query(
             """
             SELECT \(RepoRecord.columns) FROM repos r
-            WHERE r.deleted_at IS NULL AND (\(after)::text IS NULL OR r.repo > \(after)) ORDER BY r.repo LIMIT \(limit)
+            WHERE r.deleted_at IS NULL AND (\(after)::text IS NULL OR r.repo > \(after))
+                AND (r.access = 'open' OR \(asker?.rawValue)::text IS NULL OR EXISTS (SELECT FROM repo_grants g
+                    WHERE g.repo = r.repo AND g.user_id = \(asker?.rawValue)))
+            ORDER BY r.repo LIMIT \(limit)
             """
         ).map(RepoRecord.init(row:))
     }
 
-    /// Takes a repository on, or takes one back that was off, with these settings and defaults for all others. Nil:
-    /// it is on already.
+    /// Takes a repository on, or takes one back that was off, with these settings, defaults for all others, and nobody's
+    /// grants. Nil: it is on already.
     package static func create(
         _ repo: RepoName, _ values: [ColumnValue], in tx: Connection
     ) throws -> RepoRecord? {
@@ -111,7 +120,9 @@ package enum RepoStore {
                 updated_at = clock_timestamp(), deleted_at = NULL
             WHERE r.deleted_at IS NOT NULL RETURNING \(RepoRecord.columns)
             """
-        return try tx.query(query).first.map(RepoRecord.init(row:))
+        guard let row = try tx.query(query).first else { return nil }
+        try tx.query("DELETE FROM repo_grants WHERE repo = \(repo.rawValue)")
+        return try RepoRecord(row: row)
     }
 
     /// Nil when there is none.

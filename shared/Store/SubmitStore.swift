@@ -6,6 +6,8 @@ package struct SubmitContext: Sendable {
     package let principal: Principal
     /// The repository, when it is onboarded.
     package let repo: RepoRecord?
+    /// How the user stands to it.
+    package let standing: RepoStanding
     /// Tasks of the user that wait for a slot, counted no further than asked; nil when none were.
     package let waiting: Int?
     /// The user's own number of tasks at work at once.
@@ -85,13 +87,14 @@ package enum SubmitStore {
     ) throws -> SubmitContext? {
         let rows = try connection.query(
             """
-            SELECT u.user_id, u.name AS user_name, u.role, u.max_concurrent AS user_slots,
+            SELECT \(Principal.columns), u.max_concurrent AS user_slots, g.level AS grant_level,
                 new_ulid(now_ms()) AS fresh_id, i.body_hash, i.task_id AS earlier_id, r.repo IS NOT NULL AS onboarded,
                 (SELECT count(*) FROM (SELECT 1 FROM tasks w WHERE w.user_id = u.user_id
                     AND w.status IN ('SUBMITTED', 'QUEUED') LIMIT \(countUpTo)) AS waiting) AS waiting,
                 \(RepoRecord.columns)
             FROM api_tokens k JOIN users u USING (user_id)
             LEFT JOIN repos r ON r.repo = \(repo.rawValue) AND r.deleted_at IS NULL
+            LEFT JOIN repo_grants g ON g.repo = r.repo AND g.user_id = u.user_id
             LEFT JOIN idempotency_keys i ON i.user_id = u.user_id AND i.key = \(key)
             WHERE k.token_hash = \(tokenHash) AND \(TokenStore.isAlive)
             """)
@@ -100,9 +103,11 @@ package enum SubmitStore {
         if let hash = try row.get("body_hash", as: String?.self) {
             earlier = EarlierSubmit(taskID: try row.ulid("earlier_id"), bodyHash: hash)
         }
+        let repo = try row.get("onboarded", as: Bool.self) ? try RepoRecord(row: row) : nil
+        let level = try row.get("grant_level", as: GrantLevel?.self)
         return SubmitContext(
-            principal: try Principal(row: row),
-            repo: try row.get("onboarded", as: Bool.self) ? try RepoRecord(row: row) : nil,
+            principal: try Principal(row: row), repo: repo,
+            standing: repo.map { RepoStanding(access: $0.access, level: level) } ?? .unknown,
             waiting: countUpTo > 0 ? try row.get("waiting", as: Int.self) : nil,
             userSlots: try row.get("user_slots", as: Int?.self),
             taskID: try row.ulid("fresh_id"), earlier: earlier)

@@ -182,8 +182,9 @@ package struct TaskCursor: Sendable, Hashable {
 
 /// Which tasks a page shows.
 package struct TaskFilter: Sendable {
-    /// Nil = everybody's.
-    package var owner: UserID?
+    /// Whose view it is: their own tasks in open repositories, and all of those that they have a grant on. Nil =
+    /// everybody's.
+    package var viewer: UserID?
     /// Empty = all.
     package var statuses: [TaskStatus] = []
     package var repo: RepoName?
@@ -199,8 +200,17 @@ package enum TaskQueries {
         try connection.query(snapshotQuery(id)).first.map { try TaskSnapshot(row: $0, hasQueue: true) }
     }
 
-    static func snapshotQuery(_ id: TaskID) -> Query {
-        "SELECT " + TaskSnapshot.columns + TaskSnapshot.queueColumns
+    /// A task, and how `asker` stands to it.
+    package static func snapshot(
+        _ id: TaskID, for asker: UserID, in connection: Connection
+    ) throws -> (task: TaskSnapshot, standing: TaskStanding)? {
+        try connection.query(snapshotQuery(id, extra: ", " + TaskStanding.columns(for: asker))).first.map { row in
+            (try TaskSnapshot(row: row, hasQueue: true), try TaskStanding(row: row))
+        }
+    }
+
+    private static func snapshotQuery(_ id: TaskID, extra: Query = "") -> Query {
+        "SELECT " + TaskSnapshot.columns + TaskSnapshot.queueColumns + extra
             + " FROM tasks t JOIN task_heads h USING (task_id) WHERE t.task_id = \(id.rawValue)"
     }
 
@@ -210,11 +220,13 @@ package enum TaskQueries {
         _ filter: TaskFilter, in connection: Connection
     ) throws -> (tasks: [TaskSnapshot], hasMore: Bool) {
         var conditions: [Query] = []
-        if let owner = filter.owner { conditions.append("t.user_id = \(owner.rawValue)") }
         if !filter.statuses.isEmpty { conditions.append("t.status = ANY(\(filter.statuses.map(\.rawValue)))") }
         if let repo = filter.repo { conditions.append("t.repo = \(repo.rawValue)") }
         if let after = filter.after {
             conditions.append("(t.created_at, t.task_id) < (\(after.createdAt), \(after.id.rawValue))")
+        }
+        if let viewer = filter.viewer {
+            conditions = ["t.task_id IN (" + visible(to: viewer, conditions, limit: filter.limit + 1) + ")"]
         }
         var query: Query = "SELECT " + TaskSnapshot.columns + " FROM tasks t JOIN task_heads h USING (task_id)"
         if !conditions.isEmpty { query += " WHERE " + Query.joined(conditions, by: " AND ") }
@@ -222,5 +234,19 @@ package enum TaskQueries {
         let rows = try connection.query(query)
         let tasks = try rows.prefix(filter.limit).map { try TaskSnapshot(row: $0, hasQueue: false) }
         return (tasks, rows.count > filter.limit)
+    }
+
+    /// The newest of what somebody may see, as ids: one walk along an index for their own tasks and one for each of their
+    /// grants, none of them longer than a page.
+    private static func visible(to viewer: UserID, _ conditions: [Query], limit: Int) -> Query {
+        let narrowed = conditions.isEmpty ? "" : " AND " + Query.joined(conditions, by: " AND ")
+        let newest: Query = " ORDER BY t.created_at DESC, t.task_id DESC LIMIT \(limit)"
+        let own: Query =
+            "SELECT t.task_id FROM tasks t JOIN repos r ON r.repo = t.repo AND r.access = 'open' WHERE t.user_id = "
+            + "\(viewer.rawValue)" + narrowed + newest
+        let granted: Query =
+            "SELECT o.task_id FROM repo_grants g CROSS JOIN LATERAL (SELECT t.task_id FROM tasks t WHERE t.repo = g.repo"
+            + narrowed + newest + ") o WHERE g.user_id = \(viewer.rawValue)"
+        return "(" + own + ") UNION (" + granted + ")"
     }
 }

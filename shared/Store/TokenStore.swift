@@ -1,20 +1,30 @@
 import Domain
 import Postgres
 
-/// One API token as stored: everything but the token.
+/// Where a token came from.
+package enum TokenKind: String, Sendable, CaseIterable, PostgresEncodable, PostgresDecodable {
+    /// Made by hand, for a program.
+    case api
+    /// Made by a login; ends by itself, with a logout, and with a change of the password.
+    case session
+}
+
+/// One token as stored: everything but the token.
 package struct TokenRecord: Sendable {
     package let id: TokenID
     package let userID: UserID
+    package let kind: TokenKind
     package let name: String
     package let createdAt: Timestamp
     package let expiresAt: Timestamp?
     package let revokedAt: Timestamp?
 
-    static let columns: Query = "token_id, user_id, name, created_at, expires_at, revoked_at"
+    static let columns: Query = "token_id, user_id, kind, name, created_at, expires_at, revoked_at"
 
     init(row: Row) throws {
         id = try row.ulid("token_id")
         userID = try row.ulid("user_id")
+        kind = try row.get("kind", as: TokenKind.self)
         name = try row.get("name", as: String.self)
         createdAt = try row.get("created_at", as: Timestamp.self)
         expiresAt = try row.get("expires_at", as: Timestamp?.self)
@@ -22,7 +32,7 @@ package struct TokenRecord: Sendable {
     }
 }
 
-/// API tokens, known by the SHA-256 of their text alone.
+/// API tokens and login sessions, known by the SHA-256 of their text alone.
 package enum TokenStore {
     /// What makes a token of alias `k` with its user `u` good now.
     static let isAlive: Query = """
@@ -33,7 +43,7 @@ package enum TokenStore {
     package static func principal(hash: String, in connection: Connection) throws -> Principal? {
         try connection.query(
             """
-            SELECT u.user_id, u.name AS user_name, u.role FROM api_tokens k JOIN users u USING (user_id)
+            SELECT \(Principal.columns) FROM api_tokens k JOIN users u USING (user_id)
             WHERE k.token_hash = \(hash) AND \(isAlive)
             """
         ).first.map(Principal.init(row:))
@@ -41,12 +51,12 @@ package enum TokenStore {
 
     /// - Parameter lifetime: seconds until it expires; nil = never.
     package static func create(
-        for user: UserID, name: String, hash: String, lifetime: Int?, in tx: Connection
+        for user: UserID, kind: TokenKind = .api, name: String, hash: String, lifetime: Int?, in tx: Connection
     ) throws -> TokenRecord {
         let rows = try tx.query(
             """
-            INSERT INTO api_tokens (user_id, name, token_hash, expires_at)
-            VALUES (\(user.rawValue), \(name), \(hash),
+            INSERT INTO api_tokens (user_id, kind, name, token_hash, expires_at)
+            VALUES (\(user.rawValue), \(kind), \(name), \(hash),
                 clock_timestamp() + make_interval(secs => \(lifetime.map { Double($0) })))
             RETURNING \(TokenRecord.columns)
             """)
@@ -81,6 +91,18 @@ package enum TokenStore {
         return try TokenRecord(row: try rows.only())
     }
 
+    /// Ends every login of a user. Returns how many were alive.
+    @discardableResult
+    package static func endSessions(of user: UserID, in tx: Connection) throws -> Int {
+        try tx.query(
+            """
+            UPDATE api_tokens SET revoked_at = clock_timestamp()
+            WHERE user_id = \(user.rawValue) AND kind = 'session' AND revoked_at IS NULL
+                AND expires_at > clock_timestamp()
+            """
+        ).affected
+    }
+
     /// The first key to a new installation: the account `admin` and a token for it, unless some administrator can come
     /// in already. Of many processes that ask at once, one makes it.
     ///
@@ -91,8 +113,14 @@ package enum TokenStore {
     /// - Returns: whether the token was made.
     package static func bootstrap(hash: String, keep: () throws -> Void, in tx: Connection) throws -> Bool {
         try tx.query("SELECT pg_advisory_xact_lock(\(0x6267_6167_656e_7404 as Int64))")
+        // A login that is open now ends; what opens the next one counts.
         let alive = try tx.query(
-            "SELECT 1 FROM api_tokens k JOIN users u USING (user_id) WHERE u.role = 'admin' AND \(isAlive) LIMIT 1")
+            """
+            SELECT 1 FROM users u WHERE u.role = 'admin' AND u.disabled_at IS NULL AND (
+                u.password_hash IS NOT NULL AND coalesce(u.password_once_until > clock_timestamp(), true)
+                OR EXISTS (SELECT FROM api_tokens k WHERE k.user_id = u.user_id AND k.kind = 'api' AND \(isAlive)))
+            LIMIT 1
+            """)
         guard alive.isEmpty else { return false }
         // An `admin` that was closed or lowered is the only way back into an installation without any.
         let user = try tx.query(

@@ -16,19 +16,37 @@ package struct Principal: Sendable, Hashable {
     package let userID: UserID
     package let name: String
     package let role: UserRole
+    /// The login that the token came from; nil for an API token.
+    package let session: TokenID?
 
-    package init(userID: UserID, name: String, role: UserRole) {
+    package init(userID: UserID, name: String, role: UserRole, session: TokenID? = nil) {
         self.userID = userID
         self.name = name
         self.role = role
+        self.session = session
     }
 
-    /// Reads the columns `user_id`, `user_name`, `role`.
+    /// The columns that `init(row:)` reads, of `api_tokens k` with `users u`.
+    static let columns: Query = """
+        u.user_id, u.name AS user_name, u.role, CASE WHEN k.kind = 'session' THEN k.token_id END AS session_id
+        """
+
     init(row: Row) throws {
         self.init(
             userID: try row.ulid("user_id"), name: try row.get("user_name", as: String.self),
-            role: try row.get("role", as: UserRole.self))
+            role: try row.get("role", as: UserRole.self),
+            session: try row.get("session_id", as: String?.self).flatMap { TokenID(rawValue: $0) })
     }
+}
+
+/// What an account can log in with.
+package enum PasswordState: String, Sendable, CaseIterable, PostgresEncodable, PostgresDecodable {
+    /// Nothing: API tokens alone.
+    case none
+    /// A password of the person's own.
+    case set
+    /// One that an administrator was shown: good for one login, which must bring another.
+    case once
 }
 
 /// One account as stored.
@@ -41,11 +59,14 @@ package struct UserRecord: Sendable {
     package let notifications: String
     /// Tasks at work at once; nil = the platform's number.
     package let maxConcurrent: Int?
+    package let password: PasswordState
     package let createdAt: Timestamp
     package let disabledAt: Timestamp?
 
     static let columns: Query = """
-        user_id, name, email, role, notifications::text AS notifications, max_concurrent, created_at, disabled_at
+        user_id, name, email, role, notifications::text AS notifications, max_concurrent, created_at, disabled_at,
+        CASE WHEN password_hash IS NULL THEN 'none' WHEN password_once_until IS NULL THEN 'set' ELSE 'once' END
+            AS password_state
         """
 
     init(row: Row) throws {
@@ -55,6 +76,7 @@ package struct UserRecord: Sendable {
         role = try row.get("role", as: UserRole.self)
         notifications = try row.get("notifications", as: String.self)
         maxConcurrent = try row.get("max_concurrent", as: Int?.self)
+        password = try row.get("password_state", as: PasswordState.self)
         createdAt = try row.get("created_at", as: Timestamp.self)
         disabledAt = try row.get("disabled_at", as: Timestamp?.self)
     }
@@ -123,12 +145,18 @@ package enum UserStore {
 
     /// Closes the account and revokes its tokens. A repeat changes nothing.
     package static func disable(_ id: UserID, in tx: Connection) throws -> UserRecord {
+        let user = try update(id, [ColumnValue("disabled_at", "coalesce(disabled_at, clock_timestamp())")], in: tx)
+        try revokeTokens(of: id, in: tx)
+        return user
+    }
+
+    /// Revokes API tokens and logins of an account that was closed: opened again, it has none. After the account's own
+    /// row was changed, so that a login on its way is either seen here or refused.
+    package static func revokeTokens(of id: UserID, in tx: Connection) throws {
         try tx.query(
             """
             UPDATE api_tokens SET revoked_at = clock_timestamp() WHERE user_id = \(id.rawValue) AND revoked_at IS NULL
             """)
-        return try update(
-            id, [ColumnValue("disabled_at", "coalesce(disabled_at, clock_timestamp())")], in: tx)
     }
 
     /// How many administrators there are; holds off every other change of accounts until the transaction ends.

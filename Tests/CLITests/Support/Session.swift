@@ -26,22 +26,24 @@ final class Session: Sendable {
     private let state = Lock(State())
     let environment: [String: String]
     private let stdin: String?
-    private let secret: String?
+    private let secrets: Lock<[String]>
     private let width: Int?
     private let onPause: @Sendable (Int) -> Void
 
     /// - Parameters:
     ///   - stdin: what is piped in; nil makes stdin a terminal.
     ///   - secret: what is typed when a secret is asked for.
+    ///   - secrets: what is typed one after the other, in its place; the last again and again.
     ///   - width: columns of a terminal; nil writes to a pipe.
     ///   - onPause: called with the number of each pause, from 1, before the clock jumps.
     init(
-        environment: [String: String], stdin: String? = "", secret: String? = nil, width: Int? = nil,
+        environment: [String: String], stdin: String? = "", secret: String? = nil, secrets: [String] = [],
+        width: Int? = nil,
         onPause: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
         self.environment = environment
         self.stdin = stdin
-        self.secret = secret
+        self.secrets = Lock(secret.map { [$0] } ?? secrets)
         self.width = width
         self.onPause = onPause
     }
@@ -92,7 +94,10 @@ final class Session: Sendable {
             readAll: { [stdin] limit in
                 let bytes = Array((stdin ?? "").utf8)
                 return bytes.count > limit ? nil : bytes
-            }, askSecret: { [secret] _ in secret })
+            },
+            askSecret: { [secrets] _ in
+                secrets.withLock { $0.count > 1 ? $0.removeFirst() : $0.first }
+            })
         let code = await Program.run(
             words,
             in: Surroundings(

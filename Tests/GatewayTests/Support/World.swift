@@ -1,3 +1,4 @@
+import Crypto
 import Domain
 import FoundationEssentials
 import HTTPClient
@@ -66,6 +67,8 @@ final class World: Sendable {
         var settings = GatewaySettings()
         settings.userRate = 0
         settings.addressRate = 0
+        settings.loginRate = 0
+        settings.passwordCost = PasswordHash.Cost(logN: 4)
         settings.tokenCache = .zero
         settings.watchTick = .milliseconds(50)
         change(&settings)
@@ -175,6 +178,33 @@ final class World: Sendable {
             _ = try TokenStore.create(for: user.id, name: "test", hash: hash, lifetime: nil, in: tx)
             return Person(id: user.id, name: name, token: token)
         }
+    }
+
+    /// Gives an account a password of its own.
+    func setPassword(_ password: String, of name: String) async throws {
+        let hash = try PasswordHash.make(password, cost: PasswordHash.Cost(logN: 4))
+        try await pool.run {
+            try $0.query("UPDATE users SET password_hash = \(hash), password_once_until = NULL WHERE name = \(name)")
+            return
+        }
+    }
+
+    /// Tries to log in.
+    func login(
+        _ name: String, _ password: String, fresh: String? = nil, headers: Headers = [],
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> Answer {
+        var body: [String: JSONValue] = ["name": .string(name), "password": .string(password)]
+        if let fresh { body["new_password"] = .string(fresh) }
+        return try await call(
+            "POST", "/v1/login", anonymous: true, body: .object(body), headers: headers, sourceLocation: sourceLocation)
+    }
+
+    /// Whoever just logged in.
+    func session(_ answer: Answer, sourceLocation: SourceLocation = #_sourceLocation) throws -> Person {
+        let token = try #require(answer.data["token"]?.string, "\(answer.body.text)", sourceLocation: sourceLocation)
+        let id = try #require(answer.data["user_id"]?.string.flatMap { UserID(rawValue: $0) })
+        return Person(id: id, name: answer.data["name"]?.string ?? "", token: token)
     }
 
     // MARK: - The database behind it

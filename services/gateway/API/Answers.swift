@@ -53,8 +53,9 @@ enum Answer {
         case .brokenEscape: error(.invalid("the path or the query has a broken % escape"), request)
         case .bodyTooLarge(let limit):
             error(APIError(413, "PAYLOAD_TOO_LARGE", "the body is over \(limit) bytes"), request)
-        // A long poll whose time is up, or whose gateway stops, simply has nothing to tell.
-        case .laterTimedOut: page(next: nil, hasMore: false) { _ in }
+        // A long poll whose time is up, or whose gateway stops, simply has nothing to tell. Nothing else waits in vain.
+        case .laterTimedOut:
+            request.method == "GET" ? page(next: nil, hasMore: false) { _ in } : error(.unavailable, request)
         case .thrown(let thrown): error(known(thrown), request)
         }
     }

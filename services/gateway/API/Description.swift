@@ -8,7 +8,7 @@ struct Description: Sendable {
     let bytes: [UInt8]
 
     private static let refusals: [(status: Int, text: String)] = [
-        (400, "VALIDATION_ERROR: the message names what is wrong"), (401, "UNAUTHORIZED"),
+        (400, "VALIDATION_ERROR: the message names what is wrong"), (401, "UNAUTHORIZED; LOGIN_REFUSED from a login"),
         (403, "FORBIDDEN: the role does not allow it"), (404, "No such thing, or not yours to know of"),
         (409, "It is not in a state for this"), (413, "PAYLOAD_TOO_LARGE"), (415, "UNSUPPORTED_MEDIA_TYPE"),
         (422, "REPO_NOT_ONBOARDED, IDEMPOTENCY_KEY_REUSED or NOT_SUPPORTED_YET"),

@@ -10,13 +10,17 @@ struct Gate: Sendable {
     private let authenticator: Authenticator
     private let addresses: RateLimiter
     private let users: RateLimiter
-    private let proxies: Set<String>
+    private let proxies: [AddressRange]
+    private let loginAddresses: RateLimiter
+    private let guesses: LoginGuard
 
     init(_ settings: GatewaySettings, authenticator: Authenticator) {
         self.authenticator = authenticator
         addresses = RateLimiter(perSecond: Double(settings.addressRate) / 300, burst: Double(settings.addressRate))
         users = RateLimiter(perSecond: settings.userRate, burst: settings.userBurst)
-        proxies = Set(settings.trustedProxies)
+        proxies = settings.trustedProxies.compactMap { AddressRange($0) }
+        loginAddresses = RateLimiter(perSecond: Double(settings.loginRate) / 60, burst: Double(settings.loginRate))
+        guesses = LoginGuard(perMinute: settings.loginRate)
     }
 
     /// The router of these endpoints under the contract's errors.
@@ -24,7 +28,7 @@ struct Gate: Sendable {
         var router = Router(failure: Answer.failure)
         router.admit = { request in
             request.id = Self.requestID(request)
-            guard let seconds = addresses.take(address(request)) else { return nil }
+            guard let seconds = addresses.take(ClientAddress.network(client(request))) else { return nil }
             return Answer.error(.limited("too many requests from this address", retryAfter: seconds), request)
         }
         router.finish = { response, request in response.headers["X-Request-Id"] = request.id }
@@ -56,13 +60,34 @@ struct Gate: Sendable {
         }
     }
 
-    /// The client's own address: behind a proxy that is trusted, the last one it names that is no such proxy itself.
-    private func address(_ request: Request) -> String {
-        guard proxies.contains(request.remoteAddress) else { return request.remoteAddress }
-        let hops = request.headers.values(of: "X-Forwarded-For").flatMap { $0.split(separator: ",") }
-            .map { String($0.filter { $0 != " " }) }
-        return hops.last { !$0.isEmpty && !proxies.contains($0) } ?? request.remoteAddress
+    // MARK: - Logins
+
+    /// Counts an attempt to log in. Nil: go on; otherwise the whole seconds to wait.
+    func loginWait(_ name: String, _ request: Request) -> Int? {
+        loginAddresses.take(ClientAddress.network(client(request))) ?? guesses.begin(name)
     }
+
+    /// Counts an attempt to show one's password once more, like an attempt to log in.
+    func passwordWait(_ name: String) -> Int? { guesses.begin(name) }
+
+    /// Returns how many attempts were refused before it.
+    @discardableResult
+    func loginSucceeded(_ name: String) -> Int { guesses.succeeded(name) }
+
+    /// Returns how many there were by now, when the audit log is to hear of it.
+    func loginRefused(_ name: String, isKnown: Bool) -> Int? { guesses.refused(name, isKnown: isKnown) }
+
+    // MARK: - Addresses
+
+    /// The client's own address: behind a proxy that is trusted, the last one it names that is no such proxy itself.
+    func client(_ request: Request) -> String {
+        guard isProxy(request.remoteAddress) else { return request.remoteAddress }
+        let hops = request.headers.values(of: "X-Forwarded-For").flatMap { $0.split(separator: ",") }
+            .map { ClientAddress.withoutPort(String($0.filter { $0 != " " })) }
+        return String((hops.last { !$0.isEmpty && !isProxy($0) } ?? request.remoteAddress).prefix(64))
+    }
+
+    private func isProxy(_ address: String) -> Bool { proxies.contains { $0.contains(address) } }
 
     /// The client's id when it is a ULID, else a new one.
     private static func requestID(_ request: Request) -> String {

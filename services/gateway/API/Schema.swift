@@ -38,6 +38,9 @@ struct Schema: Sendable {
         "type": "string", "enum": .array(TaskStatus.allCases.map { .string($0.rawValue) }),
     ]
 
+    private static let role: JSONValue = ["type": "string", "enum": ["admin", "member", "viewer"]]
+    private static let kind: JSONValue = ["type": "string", "enum": ["api", "session"]]
+
     private static func orNull(_ schema: JSONValue) -> JSONValue { ["oneOf": [schema, ["type": "null"]]] }
 
     private static let summaryMembers: [(String, JSONValue)] = [
@@ -100,7 +103,8 @@ struct Schema: Sendable {
             "max_concurrent": orNull(whole), "setup_command": orNull(text), "build_command": orNull(text),
             "test_command": orNull(text), "lint_command": orNull(text), "system_prompt_overrides": orNull(text),
             "credential_ref": orNull(text), "allow_ci_changes": truth, "commit_name": orNull(text),
-            "commit_email": orNull(text), "notifications": anyObject, "created_at": time, "updated_at": time,
+            "commit_email": orNull(text), "access": ["type": "string", "enum": ["open", "restricted"]],
+            "notifications": anyObject, "created_at": time, "updated_at": time,
             "deleted_at": orNull(time),
         ])
     static let repoPage = Schema(pageOf: repo)
@@ -109,22 +113,40 @@ struct Schema: Sendable {
         "User",
         [
             "user_id": id, "name": text, "email": orNull(text),
-            "role": ["type": "string", "enum": ["admin", "member", "viewer"]], "max_concurrent": orNull(whole),
-            "notifications": anyObject, "created_at": time, "disabled_at": orNull(time),
+            "role": role, "max_concurrent": orNull(whole), "notifications": anyObject,
+            "password": ["type": "string", "enum": ["none", "set", "once"]], "created_at": time,
+            "disabled_at": orNull(time),
         ])
     static let userPage = Schema(pageOf: user)
+
+    static let grant = Schema(
+        "Grant",
+        [
+            "repo": text, "user_id": id, "user_name": text,
+            "level": ["type": "string", "enum": ["read", "submit", "steer"]], "created_at": time, "updated_at": time,
+        ])
+    static let grantPage = Schema(pageOf: grant)
+
+    static let session = Schema(
+        "Session",
+        [
+            "token_id": orNull(id), "token": orNull(text), "expires_at": orNull(time), "user_id": id, "name": text,
+            "role": role,
+        ])
+    static let oncePassword = Schema(
+        "OneTimePassword", ["user_id": id, "name": text, "password": text, "expires_at": time])
 
     static let token = Schema(
         "Token",
         [
-            "token_id": id, "user_id": id, "name": text, "created_at": time, "expires_at": orNull(time),
-            "revoked_at": orNull(time),
+            "token_id": id, "user_id": id, "kind": kind, "name": text, "created_at": time,
+            "expires_at": orNull(time), "revoked_at": orNull(time),
         ])
     static let tokenPage = Schema(pageOf: token)
     static let newToken = Schema(
         "NewToken",
         [
-            "token_id": id, "user_id": id, "name": text, "token": text, "created_at": time,
+            "token_id": id, "user_id": id, "kind": kind, "name": text, "token": text, "created_at": time,
             "expires_at": orNull(time), "revoked_at": orNull(time),
         ])
 

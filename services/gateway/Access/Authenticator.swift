@@ -4,10 +4,11 @@ import Postgres
 import Store
 import Threads
 
-/// Whom a request comes from, by its API token.
+/// Whom a request comes from, by its API token or login.
 ///
-/// Good tokens are remembered for a few seconds, so that a busy client costs no look-up per request; a revocation is
-/// felt at once here and within that time in every other gateway.
+/// Good API tokens are remembered for a few seconds, so that a busy client costs no look-up per request; a revocation is
+/// felt at once here and within that time in every other gateway. Logins are looked up each time: a logout, another
+/// password or a closed account ends them at once everywhere.
 final class Authenticator: Sendable {
     private static let prefix = "bga_"
     private static let capacity = 10_000
@@ -52,7 +53,7 @@ final class Authenticator: Sendable {
         guard let principal = try pool.withConnection({ try TokenStore.principal(hash: hash, in: $0) }) else {
             throw APIError.unauthorized
         }
-        guard lifetime > .zero else { return principal }
+        guard lifetime > .zero, principal.session == nil else { return principal }
         known.withLock { known in
             if known.count >= Self.capacity { known = known.filter { $0.value.until > now } }
             if known.count >= Self.capacity { known = [:] }

@@ -4,8 +4,20 @@ import Store
 /// What somebody wants to do, as far as permission goes.
 enum Verb: String, Sendable, CaseIterable {
     case submitTask, listTasks, readTask, cancelTask
-    case readRepos, changeRepos
+    case listRepos, readRepos, changeRepos
     case readAccount, manageTokens, administerUsers
+}
+
+/// What it is done to.
+enum Subject: Sendable {
+    /// Nothing in particular.
+    case platform
+    /// An account, or what belongs to it; nil = there is none.
+    case account(UserID?)
+    /// A repository, as the asker stands to it.
+    case repo(RepoStanding)
+    /// A task, as the asker stands to it.
+    case task(TaskStanding)
 }
 
 /// What permission says.
@@ -19,31 +31,71 @@ enum Verdict: Sendable, Hashable {
 
 /// The one place that decides who may do what. Pure.
 ///
-/// - Parameter owner: whose the task, account or token is; nil for what belongs to nobody.
-func authorize(_ who: Principal, _ verb: Verb, owner: UserID? = nil) -> Verdict {
+/// A role is the upper bound, a grant opens one repository below it. In a restricted repository everything goes by the
+/// grant, the asker's own tasks included. A verb on a subject that it was not meant for is refused.
+func authorize(_ who: Principal, _ verb: Verb, _ subject: Subject = .platform) -> Verdict {
     if who.role == .admin { return .allowed }
-    let isOwn = owner == who.userID
-    switch verb {
-    case .readRepos, .listTasks: return .allowed
-    case .submitTask: return who.role == .member ? .allowed : .forbidden
-    case .readTask: return isOwn ? .allowed : .hidden
-    case .cancelTask: return isOwn ? (who.role == .member ? .allowed : .forbidden) : .hidden
-    case .readAccount, .manageTokens: return isOwn ? .allowed : .forbidden
-    case .changeRepos, .administerUsers: return .forbidden
+    let isMember = who.role == .member
+    switch (verb, subject) {
+    case (.listTasks, _), (.listRepos, _):
+        return .allowed
+    case (.readRepos, .repo(let standing)):
+        return standing.access == .open || standing.level != nil ? .allowed : .hidden
+    case (.submitTask, .repo(let standing)):
+        guard isMember else { return .forbidden }
+        if standing.access == .restricted, standing.level == nil { return .hidden }
+        return standing.access == .open || standing.level >= .submit ? .allowed : .forbidden
+    case (.readTask, .task(let standing)):
+        return who.sees(standing) ? .allowed : .hidden
+    case (.cancelTask, .task(let standing)):
+        guard who.sees(standing) else { return .hidden }
+        let isTheirs = standing.owner == who.userID || standing.repo.level >= .steer
+        return isMember && isTheirs ? .allowed : .forbidden
+    case (.readAccount, .account(let owner)), (.manageTokens, .account(let owner)):
+        return owner == who.userID ? .allowed : .forbidden
+    case (.readTask, _), (.cancelTask, _), (.readRepos, _):
+        return .hidden
+    case (.submitTask, _), (.changeRepos, _), (.readAccount, _), (.manageTokens, _), (.administerUsers, _):
+        return .forbidden
     }
 }
 
+/// Whether a grant reaches a level; none reaches none.
+private func >= (level: GrantLevel?, needed: GrantLevel) -> Bool {
+    level.map { $0 >= needed } ?? false
+}
+
 extension Principal {
+    /// Whether the task exists for them.
+    fileprivate func sees(_ task: TaskStanding) -> Bool {
+        task.repo.level != nil || (task.owner == userID && task.repo.access == .open)
+    }
+
+    /// Whose view of lists theirs is; nil = everybody's.
+    var viewer: UserID? { role == .admin ? nil : userID }
+
     /// Throws what the verdict means to a client.
     ///
     /// - Parameter hidden: the answer for what is not theirs to know of.
     func require(
-        _ verb: Verb, owner: UserID? = nil, hidden: @autoclosure () -> APIError = .taskNotFound
+        _ verb: Verb, _ subject: Subject = .platform, hidden: @autoclosure () -> APIError = .taskNotFound
     ) throws {
-        switch authorize(self, verb, owner: owner) {
+        switch authorize(self, verb, subject) {
         case .allowed: return
-        case .forbidden: throw APIError.forbidden("your role, \(role.rawValue), does not allow this")
+        case .forbidden: throw APIError.forbidden(refusal(subject))
         case .hidden: throw hidden()
         }
+    }
+
+    private func refusal(_ subject: Subject) -> String {
+        let standing: RepoStanding? =
+            switch subject {
+            case .repo(let standing): standing
+            case .task(let standing): standing.repo
+            case .platform, .account: nil
+            }
+        guard role == .member, let standing else { return "your role, \(role.rawValue), does not allow this" }
+        let grant = standing.level.map { "'\($0.rawValue)'" } ?? "none"
+        return "your grant on this repository, \(grant), does not allow this; an administrator can raise it"
     }
 }

@@ -2,46 +2,53 @@ import Threads
 
 /// Token buckets by key: `burst` at once, `perSecond` for ever. Per process and in memory, so several gateways allow
 /// several times as much, and a restart forgets.
+///
+/// Memory is bounded, however many keys there are: buckets live in two halves, and when the newer one is full the older
+/// one is forgotten. Who asks goes into the newer half, so whoever is being limited stays limited while others come and go.
 final class RateLimiter: Sendable {
-    private static let capacity = 50_000
-
     private struct Bucket {
         var tokens: Double
         var at: MonotonicTime
     }
 
+    private struct State {
+        var newer: [String: Bucket] = [:]
+        var older: [String: Bucket] = [:]
+    }
+
     private let perSecond: Double
     private let burst: Double
-    private let buckets = Lock<[String: Bucket]>([:])
+    private let half: Int
+    private let state = Lock(State())
 
     /// A limit of 0 is none.
-    init(perSecond: Double, burst: Double) {
+    ///
+    /// - Parameter capacity: how many keys are remembered at most.
+    init(perSecond: Double, burst: Double, capacity: Int = 50_000) {
         self.perSecond = perSecond
         self.burst = max(burst, 1)
+        half = max(capacity / 2, 1)
     }
+
+    /// How many keys are remembered.
+    var count: Int { state.withLock { $0.newer.count + $0.older.count } }
 
     /// Takes one token. Nil: go on; otherwise the whole seconds until there is one.
     func take(_ key: String, now: MonotonicTime = .now) -> Int? {
         guard perSecond > 0 else { return nil }
-        return buckets.withLock { buckets in
-            var bucket = buckets[key] ?? Bucket(tokens: burst, at: now)
+        return state.withLock { state in
+            let old = state.older.removeValue(forKey: key)
+            var bucket = state.newer[key] ?? old ?? Bucket(tokens: burst, at: now)
             bucket.tokens = min(burst, bucket.tokens + max((now - bucket.at).inSeconds, 0) * perSecond)
             bucket.at = now
-            defer {
-                if buckets.count >= Self.capacity { drop(&buckets, now) }
-                buckets[key] = bucket
+            let isFree = bucket.tokens >= 1
+            if isFree { bucket.tokens -= 1 }
+            if state.newer.count >= half, state.newer[key] == nil {
+                state.older = state.newer
+                state.newer = [:]
             }
-            guard bucket.tokens >= 1 else {
-                return max(1, Int(((1 - bucket.tokens) / perSecond).rounded(.up)))
-            }
-            bucket.tokens -= 1
-            return nil
+            state.newer[key] = bucket
+            return isFree ? nil : max(1, Int(((1 - bucket.tokens) / perSecond).rounded(.up)))
         }
-    }
-
-    /// Buckets that are full again are the same as none; if that is not enough, everybody begins anew.
-    private func drop(_ buckets: inout [String: Bucket], _ now: MonotonicTime) {
-        buckets = buckets.filter { $0.value.tokens + (now - $0.value.at).inSeconds * perSecond < burst }
-        if buckets.count >= Self.capacity { buckets = [:] }
     }
 }

@@ -34,16 +34,17 @@ struct EventRoutes: Sendable {
         let watcher = wish.wait > 0 ? watch.register(id, wish.filter) : nil
         var isHandedOver = false
         defer { if let watcher, !isHandedOver { watch.remove(watcher) } }
-        let page = try pool.withConnection { try EventQueries.page(of: id, wish.filter, in: $0) }
+        let page = try pool.withConnection { try EventQueries.page(of: id, for: caller.userID, wish.filter, in: $0) }
         guard let page else { throw APIError.taskNotFound }
-        try caller.require(.readTask, owner: page.source.userID)
+        try caller.require(.readTask, .task(page.source.standing))
         guard let watcher, page.events.isEmpty, !page.source.status.isFinal else {
             let whole = EventPage(source: page.source, events: page.events, hasMore: page.hasMore)
             return .response(whole.response(isDescending: wish.filter.isDescending))
         }
         isHandedOver = true
         return .later(timeout: .seconds(wish.wait)) { responder in
-            watch.wait(watcher, from: page.source, responder)
+            let asker = EventWatch.Asker(principal: caller, requestID: call.request.id)
+            watch.wait(watcher, from: page.source, for: asker, responder)
         }
     }
 

@@ -20,8 +20,22 @@ final class EventWatch: Service {
         fileprivate let number: UInt64
     }
 
+    /// Who waits, and under which name of the request.
+    struct Asker: Sendable {
+        let principal: Principal
+        let requestID: String
+
+        /// What they hear when the task is not theirs to see any more.
+        fileprivate var refusal: Response {
+            var request = Request(method: "GET", target: "/")
+            request.id = requestID
+            return Answer.error(.taskNotFound, request)
+        }
+    }
+
     private struct Waiting {
         let filter: EventFilter
+        let asker: Asker
         /// Events up to this number are known to be none of those waited for.
         var seen: Int64
         let responder: Responder
@@ -96,13 +110,16 @@ final class EventWatch: Service {
     /// Waits on: the responder is answered with the first page that is not empty. Until then the server's own deadline
     /// and its stop may answer it instead.
     ///
-    /// - Parameter source: as read after `register`, and then without an event for this watcher.
-    func wait(_ watcher: Watcher, from source: EventSource, _ responder: Responder) {
+    /// - Parameters:
+    ///   - source: as read after `register`, and then without an event for this watcher.
+    ///   - asker: who may see the task now; looked at again when there is something to see.
+    func wait(_ watcher: Watcher, from source: EventSource, for asker: Asker, _ responder: Responder) {
         let needsRead = state.withLock { state in
             guard var watched = state.tasks[watcher.task],
                 let filter = watched.arriving.removeValue(forKey: watcher.number)
             else { return false }
-            watched.waiting[watcher.number] = Waiting(filter: filter, seen: source.seq, responder: responder)
+            watched.waiting[watcher.number] = Waiting(
+                filter: filter, asker: asker, seen: source.seq, responder: responder)
             watched.source = source
             state.tasks[watcher.task] = watched
             return watched.isHinted
@@ -158,29 +175,38 @@ final class EventWatch: Service {
     }
 
     private func readOnce(_ task: TaskID) {
-        let seen = state.withLock { state -> Int64? in
+        let (seen, askers) = state.withLock { state -> (Int64?, Set<Principal>) in
             state.tasks[task]?.isHinted = false
-            return state.tasks[task]?.waiting.values.map(\.seen).min()
+            let waiting = state.tasks[task]?.waiting.values
+            return (waiting?.map(\.seen).min(), Set(waiting?.map(\.asker.principal) ?? []))
         }
         var events: [EventRecord] = []
+        // Only whom this read found allowed is shown what it found; a later one is read for once more.
+        var allowed: Set<Principal> = []
         if let seen {
             do {
-                events = try pool.withConnection {
-                    try EventQueries.events(of: task, behind: seen, limit: Self.page, in: $0)
+                try pool.withConnection { connection in
+                    events = try EventQueries.events(of: task, behind: seen, limit: Self.page, in: connection)
+                    guard !events.isEmpty else { return }
+                    let standings = try GrantStore.standings(of: askers.map(\.userID), to: task, in: connection)
+                    allowed = askers.filter { asker in
+                        standings[asker.userID].map { authorize(asker, .readTask, .task($0)) == .allowed } ?? false
+                    }
                 }
             } catch {
+                events = []
                 // They go on waiting; the next sweep looks again.
                 log.debug("a watched task could not be read", ["task_id": task, "error": "\(error)"])
             }
         }
-        let (answers, again) = state.withLock { Self.hand(events, of: task, &$0) }
+        let (answers, again) = state.withLock { Self.hand(events, of: task, asked: askers, allowed: allowed, &$0) }
         for (responder, response) in answers { responder.send(response) }
         if again { read(task) }
     }
 
     /// Gives each watcher what it waited for, and says whether to read again.
     private static func hand(
-        _ events: [EventRecord], of task: TaskID, _ state: inout State
+        _ events: [EventRecord], of task: TaskID, asked: Set<Principal>, allowed: Set<Principal>, _ state: inout State
     ) -> (answers: [(Responder, Response)], again: Bool) {
         guard var watched = state.tasks[task] else { return ([], false) }
         watched.isReading = false
@@ -188,6 +214,10 @@ final class EventWatch: Service {
         var answers: [(Responder, Response)] = []
         if let source = watched.source, let last = events.last {
             for (number, waiting) in watched.waiting {
+                guard asked.contains(waiting.asker.principal) else {
+                    watched.isHinted = true
+                    continue
+                }
                 let fresh = events.filter { event in
                     event.seq > waiting.seen && waiting.filter.after.map { $0 < event.id } ?? true
                         && waiting.filter.type.map { $0.rawValue == event.type } ?? true
@@ -199,7 +229,9 @@ final class EventWatch: Service {
                 let limit = waiting.filter.limit
                 let found = EventPage(
                     source: source, events: Array(fresh.prefix(limit)), hasMore: fresh.count > limit || !isWhole)
-                answers.append((waiting.responder, found.response(isDescending: false)))
+                let isAllowed = allowed.contains(waiting.asker.principal)
+                answers.append(
+                    (waiting.responder, isAllowed ? found.response(isDescending: false) : waiting.asker.refusal))
                 watched.waiting[number] = nil
                 state.count -= 1
             }

@@ -44,6 +44,9 @@ enum RepoFields {
         add("allow_ci_changes", fields.boolean("allow_ci_changes", "whether an agent may change CI configuration"))
         add("commit_name", fields.text("commit_name", "author of commits", form: "one line", where: isLine))
         add("commit_email", fields.text("commit_email", "author's address", form: "one line", where: isLine))
+        add(
+            "access",
+            fields.choice("access", "open: every member; restricted: those with a grant alone", as: RepoAccess.self))
         add("notifications", fields.notifications("who hears of its tasks"))
         fields.notYet(
             "compute", "fork", "egress_allowlist", "egress_presets", "mcp_servers", "policies", "approval_gate_cap",

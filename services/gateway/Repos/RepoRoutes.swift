@@ -79,20 +79,24 @@ struct RepoRoutes: Sendable {
     }
 
     @Sendable private func show(_ call: Call) throws -> Reply {
-        try call.principal().require(.readRepos)
+        let caller = try call.principal()
         _ = try call.query { _ in }
         let name = try call.repo()
-        guard let repo = try pool.withConnection({ try RepoStore.find(name, in: $0) }) else {
-            throw APIError.repoNotFound
+        let repo = try pool.withConnection { connection in
+            let standing = try GrantStore.standing(of: caller.userID, to: name, in: connection)
+            try caller.require(.readRepos, .repo(standing), hidden: .repoNotFound)
+            guard let repo = try RepoStore.find(name, in: connection) else { throw APIError.repoNotFound }
+            return repo
         }
         return .response(Answer.data { $0.repo(repo) })
     }
 
     @Sendable private func list(_ call: Call) throws -> Reply {
-        try call.principal().require(.readRepos)
+        let caller = try call.principal()
+        try caller.require(.listRepos)
         let paging = try call.query { Paging(&$0) }
         let repos = try pool.withConnection {
-            try RepoStore.list(after: paging.after, limit: paging.limit + 1, in: $0)
+            try RepoStore.list(for: caller.viewer, after: paging.after, limit: paging.limit + 1, in: $0)
         }
         return .response(paging.answer(repos, key: \.repo) { $0.repo($1) })
     }
@@ -146,6 +150,7 @@ extension JSONWriter {
             writer.member("allow_ci_changes", repo.allowsCIChanges)
             writer.member("commit_name", repo.commitName)
             writer.member("commit_email", repo.commitEmail)
+            writer.member("access", repo.access.rawValue)
             writer.member("notifications", json: repo.notifications)
             writer.member("created_at", repo.createdAt)
             writer.member("updated_at", repo.updatedAt)

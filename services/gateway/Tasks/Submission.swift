@@ -31,7 +31,7 @@ struct Submission: Sendable {
     /// is to be none.
     func task(_ context: SubmitContext, _ settings: GatewaySettings, _ request: Request) throws -> NewTask {
         guard let known = context.repo else {
-            throw APIError(422, "REPO_NOT_ONBOARDED", "\(repo) is not onboarded; an administrator adds it first")
+            throw Self.notOnboarded(repo)
         }
         let limit = settings.maxQueuedPerUser
         if let waiting = context.waiting, waiting >= limit {
@@ -54,6 +54,11 @@ struct Submission: Sendable {
             body.maxBudget.map { Money(micros: $0.micros) } ?? known.maxBudget
             ?? settings.maxBudget.map { Money(micros: $0.micros) }
         return task
+    }
+
+    /// Also the answer about a repository that the caller is not to know of.
+    static func notOnboarded(_ repo: RepoName) -> APIError {
+        APIError(422, "REPO_NOT_ONBOARDED", "\(repo) is not onboarded; an administrator adds it first")
     }
 
     private static func isKey(_ text: String) -> Bool {

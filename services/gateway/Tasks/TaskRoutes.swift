@@ -48,18 +48,19 @@ struct TaskRoutes: Sendable {
 
     private func snapshot(_ call: Call) throws -> TaskSnapshot {
         let id = try call.taskID()
-        guard let task = try pool.withConnection({ try TaskQueries.snapshot(id, in: $0) }) else {
+        let caller = try call.principal()
+        guard let found = try pool.withConnection({ try TaskQueries.snapshot(id, for: caller.userID, in: $0) }) else {
             throw APIError.taskNotFound
         }
-        try call.principal().require(.readTask, owner: task.userID)
-        return task
+        try caller.require(.readTask, .task(found.standing))
+        return found.task
     }
 
     @Sendable private func list(_ call: Call) throws -> Reply {
         var filter = try call.query(Self.filter)
         let caller = try call.principal()
         try caller.require(.listTasks)
-        if caller.role != .admin { filter.owner = caller.userID }
+        filter.viewer = caller.viewer
         let page = try pool.withConnection { try TaskQueries.list(filter, in: $0) }
         let next = page.hasMore ? page.tasks.last.map { Self.token(behind: $0) } : nil
         return .response(
@@ -114,7 +115,9 @@ struct TaskRoutes: Sendable {
                 tokenHash: hash, repo: repo, key: key?.key, countUpTo: settings.maxQueuedPerUser, in: connection)
             guard let context else { throw APIError.unauthorized }
             try gate.count(context.principal)
-            try context.principal.require(.submitTask)
+            // What is not onboarded is answered below, for everybody alike.
+            let standing = context.repo == nil ? RepoStanding(access: .open, level: nil) : context.standing
+            try context.principal.require(.submitTask, .repo(standing), hidden: Submission.notOnboarded(repo))
             let submission = try submission.get()
             if let earlier = context.earlier { return try replay(earlier, submission, in: connection) }
             let task = try submission.task(context, settings, call.request)
@@ -153,8 +156,11 @@ struct TaskRoutes: Sendable {
         for _ in 0..<3 {
             do {
                 let result = try pool.withTransaction { tx -> CancelResult in
+                    guard let standing = try GrantStore.standing(of: caller.userID, to: id, in: tx) else {
+                        throw APIError.taskNotFound
+                    }
+                    try caller.require(.cancelTask, .task(standing))
                     guard let task = try TaskStore.lock(id, in: tx) else { throw APIError.taskNotFound }
-                    try caller.require(.cancelTask, owner: task.userID)
                     return try CancelStore.cancel(task, by: caller.name, grace: grace, in: tx)
                 }
                 return .response(try answer(result))

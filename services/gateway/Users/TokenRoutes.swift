@@ -4,7 +4,8 @@ import HTTPTypes
 import Postgres
 import Store
 
-/// API tokens: everybody makes and revokes their own, administrators everybody's. The text is shown once.
+/// API tokens: everybody makes and revokes their own, administrators everybody's. The text is shown once. Logins are
+/// listed and revoked with them.
 struct TokenRoutes: Sendable {
     let pool: Pool
     let authenticator: Authenticator
@@ -16,10 +17,10 @@ struct TokenRoutes: Sendable {
                 answers: [(201, .newToken)], refusals: [403, 404, 409], body: { _ = Self.fields(&$0) },
                 handle: create),
             Endpoint(
-                method: "GET", pattern: "/v1/users/{user}/tokens", summary: "List an account's API tokens",
+                method: "GET", pattern: "/v1/users/{user}/tokens", summary: "List an account's API tokens and logins",
                 answers: [(200, .tokenPage)], refusals: [403, 404], query: { _ = Paging(&$0) }, handle: list),
             Endpoint(
-                method: "DELETE", pattern: "/v1/tokens/{token_id}", summary: "Revoke an API token",
+                method: "DELETE", pattern: "/v1/tokens/{token_id}", summary: "Revoke an API token or end a login",
                 answers: [(200, .token)], refusals: [404], handle: revoke),
         ]
     }
@@ -71,7 +72,7 @@ struct TokenRoutes: Sendable {
         defer { authenticator.forget() }
         let token = try pool.withTransaction { tx in
             guard let token = try TokenStore.find(id, in: tx),
-                authorize(caller, .manageTokens, owner: token.userID) == .allowed
+                authorize(caller, .manageTokens, .account(token.userID)) == .allowed
             else { throw APIError.tokenNotFound }
             let revoked = try TokenStore.revoke(id, in: tx)
             if token.revokedAt == nil {
@@ -85,7 +86,7 @@ struct TokenRoutes: Sendable {
     /// The account that the path names, when the caller may manage its tokens.
     private func owner(_ call: Call, _ caller: Principal, in connection: Connection) throws -> UserRecord {
         let user = try UserStore.find(call.path("user"), in: connection)
-        try caller.require(.manageTokens, owner: user?.id)
+        try caller.require(.manageTokens, .account(user?.id))
         guard let user else { throw APIError.userNotFound }
         return user
     }
@@ -97,6 +98,7 @@ extension JSONWriter {
         object { writer in
             writer.member("token_id", record.id.rawValue)
             writer.member("user_id", record.userID.rawValue)
+            writer.member("kind", record.kind.rawValue)
             writer.member("name", record.name)
             if let token { writer.member("token", token) }
             writer.member("created_at", record.createdAt)

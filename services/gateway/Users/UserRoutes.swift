@@ -56,7 +56,7 @@ struct UserRoutes: Sendable {
         let caller = try call.principal()
         let user = try pool.withConnection { try UserStore.find(call.path("user"), in: $0) }
         // Who may see others learns that there is none; anybody else is refused either way.
-        try caller.require(.readAccount, owner: user?.id)
+        try caller.require(.readAccount, .account(user?.id))
         guard let user else { throw APIError.userNotFound }
         return .response(Answer.data { $0.user(user) })
     }
@@ -87,6 +87,7 @@ struct UserRoutes: Sendable {
             try change(call.path("user")) { user, tx in
                 guard !values.isEmpty else { return user }
                 let changed = try UserStore.update(user.id, values, in: tx)
+                if changed.disabledAt != nil, user.disabledAt == nil { try UserStore.revokeTokens(of: user.id, in: tx) }
                 try record("user.update", user, values, by: caller, in: tx)
                 return changed
             }
@@ -114,7 +115,10 @@ struct UserRoutes: Sendable {
             guard let user = try UserStore.find(text, in: tx) else { throw APIError.userNotFound }
             let changed = try body(user, tx)
             if before > 0, try UserStore.countAdmins(in: tx) == 0 {
-                throw APIError.conflict("LAST_ADMIN", "this is the last administrator; make another one first")
+                throw APIError.conflict(
+                    "LAST_ADMIN",
+                    "this is the last administrator; make another one first, as bgagent user set USER --role admin does"
+                )
             }
             return changed
         }
@@ -187,6 +191,7 @@ extension JSONWriter {
             writer.member("role", user.role.rawValue)
             writer.member("max_concurrent", user.maxConcurrent)
             writer.member("notifications", json: user.notifications)
+            writer.member("password", user.password.rawValue)
             writer.member("created_at", user.createdAt)
             writer.member("disabled_at", user.disabledAt)
         }
