@@ -26,6 +26,7 @@ import Testing
                 (.readAccount, .allowed, (.allowed, .forbidden), (.allowed, .forbidden)),
                 (.manageTokens, .allowed, (.allowed, .forbidden), (.allowed, .forbidden)),
                 (.administerUsers, .allowed, (.forbidden, .forbidden), (.forbidden, .forbidden)),
+                (.operate, .allowed, (.forbidden, .forbidden), (.forbidden, .forbidden)),
             ]
         #expect(Set(table.map(\.0)) == Set(Verb.allCases))
         let (admin, member, viewer) = (

@@ -21,7 +21,8 @@ struct RestAPI: Sendable {
         let accounts =
             UserRoutes(pool: pool, authenticator: authenticator).endpoints
             + TokenRoutes(pool: pool, authenticator: authenticator).endpoints
-        let work = tasks.endpoints + events.endpoints + RepoRoutes(pool: pool).endpoints + accounts
+        let operations = PauseRoutes(pool: pool).endpoints + DeadLetterRoutes(pool: pool).endpoints
+        let work = tasks.endpoints + events.endpoints + RepoRoutes(pool: pool).endpoints + accounts + operations
         endpoints = work + [Description.endpoint(for: work)]
         server = try Server(
             config, gate.router(endpoints), name: "rest api", log: log, onAccess: Access.recorder(metrics))
