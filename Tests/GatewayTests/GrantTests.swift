@@ -90,7 +90,7 @@ private struct Row: Sendable {
                 #expect(authorize(who, verb, .account(other)) == .forbidden)
                 for subject in subjects { #expect(authorize(who, verb, subject) != .allowed) }
             }
-            for verb in [Verb.changeRepos, .administerUsers] {
+            for verb in [Verb.changeRepos, .administerUsers, .operate] {
                 for subject in subjects + [.account(who.userID)] {
                     #expect(authorize(who, verb, subject) == .forbidden)
                 }

@@ -27,6 +27,44 @@ struct ConsumerTests {
         }
     }
 
+    @Test(arguments: [false, true])
+    func `a dead letter that is replayed is handled once more, behind the position and once`(
+        callsOutside: Bool
+    ) async throws {
+        try await Spine.with { spine in
+            let connection = try spine.connection()
+            let task = try spine.submit(connection)
+            try connection.transaction { tx in try TaskLog.send(.slotFree, to: task, attempt: 1, in: tx) }
+            let isBroken = Lock(true)
+            let handler = Scripted(callsOutside: callsOutside) { message, step in
+                if message.seq == 1, isBroken.withLock({ $0 }) { return .deadLetter(reason: "broken") }
+                return try await step.record(message)
+            }
+            try await spine.withRunning(try spine.relay()) { _ in
+                try await spine.consuming(of: .commands, handler) {
+                    try await eventually("the second is done") { try spine.effects(of: task) == [2] }
+                    let letter = try #require(
+                        try DeadLetterStore.list(task: task.rawValue, after: nil, limit: 10, in: connection).first)
+                    // Once while it is still broken: a dead letter anew. Then for good; a second order finds nothing.
+                    try connection.transaction { try DeadLetterStore.replay(letter, in: $0) }
+                    try await eventually("it was put aside again") { try spine.deadLetters() == 2 }
+                    isBroken.withLock { $0 = false }
+                    let again = try #require(
+                        try DeadLetterStore.list(task: task.rawValue, after: nil, limit: 10, in: connection).first)
+                    try connection.transaction { try DeadLetterStore.replay(again, in: $0) }
+                    try connection.transaction {
+                        try ConsumerStore.republish(stream: "commands", task: task.rawValue, seq: 1, in: $0)
+                    }
+                    try await eventually("it is done") { try spine.effects(of: task) == [2, 1] }
+                    try await eventually("all is acked") { try await spine.depth() == 0 }
+                }
+            }
+            #expect(try spine.effects(of: task) == [2, 1])
+            #expect(try spine.count("SELECT count(*) FROM message_replays") == 0)
+            #expect(try spine.count("SELECT last_seq FROM consumer_positions WHERE consumer = 'test'") == 2)
+        }
+    }
+
     @Test(arguments: [TaskStream.commands, .events])
     func `a gap waits and the missing message is made again from the truth`(stream: TaskStream) async throws {
         try await Spine.with { spine in

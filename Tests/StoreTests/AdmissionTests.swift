@@ -45,6 +45,30 @@ import TestSupport
         }
     }
 
+    @Test func `nothing starts where work is paused, and places are kept`() async throws {
+        try await Fixture.with { fixture in
+            let connection = try fixture.connection()
+            let user = try #require(UserID(rawValue: LedgerFixture.user))
+            let first = try fixture.submit(connection)
+            try PauseStore.pause(PauseStore.everywhere, reason: nil, by: user, in: connection)
+            let held = try Self.pass(connection)
+            #expect((held.admitted, held.queued) == (0, 1))
+            let reason: String = try connection.query(
+                "SELECT metadata->>'reason' AS r FROM task_events WHERE event_type = 'admission_queued'"
+            ).only().get("r")
+            #expect(reason == "paused")
+            #expect(try PauseStore.resume(PauseStore.everywhere, in: connection))
+            try connection.query("INSERT INTO repos (repo) VALUES ('acme/other')")
+            try PauseStore.pause("acme/shop", reason: "freeze", by: user, in: connection)
+            let other = try fixture.submit(connection, repo: "acme/other")
+            #expect(try Self.pass(connection).admitted == 1)
+            #expect(try Self.hydrating(connection) == [other])
+            #expect(try PauseStore.resume("acme/shop", in: connection))
+            #expect(try Self.pass(connection).admitted == 1)
+            #expect(try Self.hydrating(connection) == [first, other])
+        }
+    }
+
     @Test func `one pass runs at a time`() async throws {
         try await Fixture.with { fixture in
             let (one, two) = (try fixture.connection(), try fixture.connection())

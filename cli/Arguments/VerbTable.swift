@@ -8,7 +8,8 @@ package enum VerbTable {
         Option("help", .flag, "show help", short: "h"),
     ]
 
-    package static let verbs: [Verb] = taskVerbs + repoVerbs + loginVerbs + accountVerbs + setupVerbs
+    package static let verbs: [Verb] =
+        taskVerbs + repoVerbs + loginVerbs + accountVerbs + OperatorVerbs.all + setupVerbs
 
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
     private static let maxWait = Option("max-wait", .duration, "stop waiting after this long, with exit code 2")

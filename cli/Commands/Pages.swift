@@ -3,11 +3,13 @@ import Domain
 /// Lists that come in pages.
 package enum Pages {
     /// Every entry of a list; follows `next_token` to the end.
-    package static func all(_ path: String, _ client: APIClient) async throws -> [JSONValue] {
+    package static func all(
+        _ path: String, _ client: APIClient, query: [(String, String)] = []
+    ) async throws -> [JSONValue] {
         var entries: [JSONValue] = []
         var token: String?
         repeat {
-            let page = try await client.call("GET", path, query: token.map { [("next_token", $0)] } ?? [])
+            let page = try await client.call("GET", path, query: query + (token.map { [("next_token", $0)] } ?? []))
             entries += page.data.array ?? []
             let next = page.pagination.text("next_token")
             token = next == token ? nil : next

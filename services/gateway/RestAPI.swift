@@ -30,7 +30,8 @@ struct RestAPI: Sendable {
             + UserRoutes(pool: pool, authenticator: authenticator).endpoints
             + TokenRoutes(pool: pool, authenticator: authenticator).endpoints
         let repos = RepoRoutes(pool: pool).endpoints + GrantRoutes(pool: pool).endpoints
-        let all = tasks.endpoints + events.endpoints + repos + accounts
+        let operations = PauseRoutes(pool: pool).endpoints + DeadLetterRoutes(pool: pool).endpoints
+        let all = tasks.endpoints + events.endpoints + repos + accounts + operations
         endpoints = all + [Description.endpoint(for: all)]
         server = try Server(
             config, gate.router(endpoints), name: "rest api", log: log, onAccess: Access.recorder(metrics))

@@ -8,6 +8,8 @@ struct LaneItem: Sendable {
     /// Attempts so far when it comes from Postgres; nil when it comes from the broker.
     let parkedAttempts: Int?
     let ack: @Sendable () -> Void
+    /// True once it is known to lie behind the position and to have been asked for once more.
+    var isReplay = false
 
     /// True when it may have been begun before: such a message is counted before it is handled.
     var isRepeat: Bool { redelivered || parkedAttempts != nil }

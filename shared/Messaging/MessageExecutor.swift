@@ -42,6 +42,7 @@ struct MessageExecutor: Sendable {
         let context = LogContext(
             taskID: message.taskID.rawValue, traceID: TraceContext(traceparent: message.traceparent)?.traceID)
         await context.run {
+            var item = item
             var failures = 0
             var deliveries: Int?
             while true {
@@ -51,6 +52,8 @@ struct MessageExecutor: Sendable {
                     return item.ack()
                 } catch is OurTurn {
                     continue
+                } catch is AskedAgain {
+                    item.isReplay = true
                 } catch {
                     failures += 1
                     if failures == 1 || failures % 30 == 0 {
@@ -87,6 +90,7 @@ struct MessageExecutor: Sendable {
     ///
     /// - Parameter deliveries: how often the message was begun, once it is known: a held one is counted once.
     private func attempt(_ item: LaneItem, deliveries: inout Int?) async throws -> String {
+        if item.isReplay { return try await work(item) }
         if handler.callsOutside || item.isRepeat, let result = try await settle(item) { return result }
         guard item.isRepeat else { return try await work(item) }
         let message = item.message
@@ -107,7 +111,8 @@ struct MessageExecutor: Sendable {
     private func work(_ item: LaneItem) async throws -> String {
         let message = item.message
         let step = Step(
-            pool: pool, consumer: handler.consumer, message: message, wasParked: item.parkedAttempts != nil)
+            pool: pool, consumer: handler.consumer, message: message, wasParked: item.parkedAttempts != nil,
+            isReplay: item.isReplay)
         let started = MonotonicTime.now
         let outcome: Outcome
         do {
@@ -137,6 +142,7 @@ struct MessageExecutor: Sendable {
             let task = message.taskID.rawValue
             switch try ConsumerStore.verdict(consumer, task: task, seq: message.seq, in: connection) {
             case .next: return nil
+            case .again: throw AskedAgain()
             case .past:
                 try ConsumerStore.unpark(consumer, task: task, through: message.seq, in: connection)
                 if isRepeat {
@@ -212,7 +218,8 @@ struct MessageExecutor: Sendable {
     private func deadLetter(_ item: LaneItem, reason: String) async throws -> String {
         let consumer = handler.consumer
         let message = item.message
-        let step = Step(pool: pool, consumer: consumer, message: message, wasParked: true)
+        let step = Step(
+            pool: pool, consumer: consumer, message: message, wasParked: true, isReplay: item.isReplay)
         do {
             try await step.commit { tx in
                 try ConsumerStore.deadLetter(
@@ -249,6 +256,9 @@ struct MessageExecutor: Sendable {
 
 /// The message before this one has just been done elsewhere: look again at once.
 private struct OurTurn: Error {}
+
+/// A person wants this message done once more, behind the position.
+private struct AskedAgain: Error {}
 
 extension String {
     /// A text of Postgres holds no zero byte; a message that brought one would be tried for ever.

@@ -34,13 +34,17 @@ package final class Step: Sendable {
     private let consumer: String
     private let message: Message
     private let wasParked: Bool
+    private let isReplay: Bool
     private let committed = CommitFlag()
 
-    init(pool: Pool, consumer: String, message: Message, wasParked: Bool) {
+    /// - Parameter isReplay: the message lies behind the position and was asked for once more: its order is taken in the
+    ///   place of the position.
+    init(pool: Pool, consumer: String, message: Message, wasParked: Bool, isReplay: Bool = false) {
         self.pool = pool
         self.consumer = consumer
         self.message = message
         self.wasParked = wasParked
+        self.isReplay = isReplay
     }
 
     /// Runs `body` in the transaction that moves the position. At most once per message over all processes, for ever:
@@ -51,10 +55,14 @@ package final class Step: Sendable {
         let consumer = self.consumer
         let message = self.message
         let wasParked = self.wasParked
+        let isReplay = self.isReplay
         let result = try await pool.transaction { tx in
-            guard try ConsumerStore.advance(consumer, task: message.taskID.rawValue, to: message.seq, in: tx) else {
-                throw Taken()
-            }
+            let task = message.taskID.rawValue
+            let isOurs =
+                try isReplay
+                ? ConsumerStore.takeReplay(consumer, task: task, seq: message.seq, in: tx)
+                : ConsumerStore.advance(consumer, task: task, to: message.seq, in: tx)
+            guard isOurs else { throw Taken() }
             let result = try body(tx)
             if wasParked {
                 try ConsumerStore.unpark(consumer, task: message.taskID.rawValue, through: message.seq, in: tx)

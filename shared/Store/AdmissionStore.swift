@@ -25,6 +25,11 @@ package enum AdmissionStore {
         let locked = try tx.query("SELECT pg_try_advisory_xact_lock(\(lockKey)) AS locked")
         guard let row = locked.first, try row.get("locked", as: Bool.self) else { return count }
         count.ran = true
+        let paused = Set(try PauseStore.list(in: tx).map(\.scope))
+        if paused.contains(PauseStore.everywhere) {
+            count.queued = try queueTheRest(noPlaces: false, paused: paused, in: tx)
+            return count
+        }
         var places = try freePlaces(nodeSilence: nodeSilence, in: tx)
         while places > 0 {
             let chosen = try candidates(limit: places, userSlots: userSlots, in: tx)
@@ -36,7 +41,7 @@ package enum AdmissionStore {
             count.admitted += started
             places -= started
         }
-        count.queued = try queueTheRest(noPlaces: places == 0, in: tx)
+        count.queued = try queueTheRest(noPlaces: places == 0, paused: paused, in: tx)
         return count
     }
 
@@ -62,6 +67,7 @@ package enum AdmissionStore {
                     LEFT JOIN repos r USING (repo)
                     LEFT JOIN repo_concurrency k USING (repo)
                     WHERE w.user_id = u.user_id AND w.status IN ('SUBMITTED', 'QUEUED')
+                        AND NOT EXISTS (SELECT FROM pauses p WHERE p.scope = w.repo)
                         AND (r.max_concurrent IS NULL OR coalesce(k.running, 0) < r.max_concurrent)
                     ORDER BY w.created_at, w.task_id LIMIT 1) t
                 WHERE coalesce(c.running, 0) < coalesce(u.max_concurrent, \(Int32(userSlots)))
@@ -100,7 +106,7 @@ package enum AdmissionStore {
     }
 
     /// Tells the newly submitted who could not start why they wait.
-    private static func queueTheRest(noPlaces: Bool, in tx: Connection) throws -> Int {
+    private static func queueTheRest(noPlaces: Bool, paused: Set<String>, in tx: Connection) throws -> Int {
         let waiting = try tx.query(
             "SELECT " + TaskRecord.columns + """
                  FROM tasks t WHERE t.status = 'SUBMITTED' ORDER BY t.status_changed_at
@@ -108,9 +114,10 @@ package enum AdmissionStore {
                 """)
         for row in waiting {
             let task = try TaskRecord(row: row)
+            let isPaused = paused.contains(PauseStore.everywhere) || paused.contains(task.repo.rawValue)
+            let reason = isPaused ? "paused" : noPlaces ? "no_free_place" : "concurrency_limit"
             try TaskStore.move(
-                task, on: .slotUnavailable, event: .admissionQueued,
-                metadata: ["reason": .string(noPlaces ? "no_free_place" : "concurrency_limit")], in: tx)
+                task, on: .slotUnavailable, event: .admissionQueued, metadata: ["reason": .string(reason)], in: tx)
         }
         return waiting.count
     }

@@ -7,6 +7,8 @@ package enum PositionVerdict: Sendable, Hashable {
     case next
     /// Done before: drop it.
     case past
+    /// Put aside before, and a person asks for it once more: do it without moving the position.
+    case again
     /// One before it is missing: park it.
     case ahead(expected: Int64)
 }
@@ -30,11 +32,21 @@ package enum ConsumerStore {
         let row = try connection.query(
             """
             SELECT (SELECT last_seq FROM consumer_positions WHERE consumer = \(consumer) AND task_id = \(task)) AS last_seq,
-                EXISTS (SELECT FROM deleted_tasks WHERE task_id = \(task)) AS is_deleted
+                EXISTS (SELECT FROM deleted_tasks WHERE task_id = \(task)) AS is_deleted,
+                EXISTS (SELECT FROM message_replays WHERE consumer = \(consumer) AND task_id = \(task)
+                    AND seq = \(seq)) AS again
             """
         ).only()
         if try row.get("is_deleted", as: Bool.self) { return .past }
-        return verdict(of: seq, after: try row.get("last_seq", as: Int64?.self) ?? 0)
+        let verdict = verdict(of: seq, after: try row.get("last_seq", as: Int64?.self) ?? 0)
+        return try verdict == .past && row.get("again", as: Bool.self) ? .again : verdict
+    }
+
+    /// Takes the order to do a message once more, in the transaction of the work itself. False: somebody else took it.
+    package static func takeReplay(_ consumer: String, task: String, seq: Int64, in tx: Connection) throws -> Bool {
+        try tx.query(
+            "DELETE FROM message_replays WHERE consumer = \(consumer) AND task_id = \(task) AND seq = \(seq)"
+        ).affected == 1
     }
 
     package static func verdict(of seq: Int64, after last: Int64) -> PositionVerdict {

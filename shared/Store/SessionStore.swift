@@ -82,6 +82,7 @@ package enum SessionStore {
                 harness_token_hash = \(tokens.harness), git_token_hash = \(tokens.git),
                 model_token_hash = \(tokens.model)
             WHERE task_id = \(id.rawValue) AND attempt = \(attempt) AND state = 'requested'
+                AND NOT EXISTS (SELECT FROM compute_nodes n WHERE n.node = \(node) AND n.draining)
             """)
         guard claimed.affected == 1 else { return false }
         try TaskLog.send(.sessionClaimed, to: id, attempt: attempt, ["node": .string(node)], in: tx)

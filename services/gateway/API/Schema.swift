@@ -150,5 +150,34 @@ struct Schema: Sendable {
             "expires_at": orNull(time), "revoked_at": orNull(time),
         ])
 
+    static let platform = Schema(
+        "Platform",
+        [
+            "tasks_at_work": whole,
+            "pauses": [
+                "type": "array",
+                "items": object([
+                    "scope": text, "reason": orNull(text), "user_id": orNull(id), "paused_at": time,
+                ]),
+            ],
+            "nodes": [
+                "type": "array",
+                "items": object([
+                    "node": text, "backend": text, "capacity": whole, "running": whole, "draining": truth,
+                    "last_seen": time,
+                ]),
+            ],
+        ])
+
+    private static let letterMembers: [(String, JSONValue)] = [
+        ("dead_letter_id", text), ("kind", ["type": "string", "enum": ["message", "notification"]]),
+        ("source", text), ("task_id", orNull(text)), ("seq", orNull(whole)), ("reason", text), ("place", text),
+        ("replayable", truth), ("obstacle", orNull(text)), ("created_at", time),
+    ]
+    static let deadLetterPage = Schema(pageOf: Schema("DeadLetterSummary", members: letterMembers))
+    static let deadLetter = Schema("DeadLetter", members: letterMembers + [("body", text)])
+    static let settledLetter = Schema(
+        "SettledDeadLetter", ["dead_letter_id": text, "action": text, "dry_run": truth, "effect": text])
+
     static let description = Schema("Description", members: [])
 }

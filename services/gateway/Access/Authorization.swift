@@ -6,6 +6,7 @@ enum Verb: String, Sendable, CaseIterable {
     case submitTask, listTasks, readTask, cancelTask
     case listRepos, readRepos, changeRepos
     case readAccount, manageTokens, administerUsers
+    case operate
 }
 
 /// What it is done to.
@@ -55,7 +56,8 @@ func authorize(_ who: Principal, _ verb: Verb, _ subject: Subject = .platform) -
         return owner == who.userID ? .allowed : .forbidden
     case (.readTask, _), (.cancelTask, _), (.readRepos, _):
         return .hidden
-    case (.submitTask, _), (.changeRepos, _), (.readAccount, _), (.manageTokens, _), (.administerUsers, _):
+    case (.submitTask, _), (.changeRepos, _), (.readAccount, _), (.manageTokens, _), (.administerUsers, _),
+        (.operate, _):
         return .forbidden
     }
 }
