@@ -17,6 +17,7 @@ package struct Migration: Sendable {
         Migration(3, "runs", PackageResources.v0003_runs_sql),
         Migration(4, "model_calls", PackageResources.v0004_model_calls_sql),
         Migration(5, "audit", PackageResources.v0005_audit_sql),
+        Migration(8, "operations", PackageResources.v0008_operations_sql),
     ]
 
     private init(_ version: Int, _ name: String, _ bytes: [UInt8]) {
