@@ -7,6 +7,7 @@ import HTTPClient
 import HTTPServer
 import HTTPTypes
 import Lifecycle
+import Patterns
 import Postgres
 import Runtime
 import Store

@@ -16,6 +16,8 @@ package struct ServiceConfig: Sendable {
     package let dataDirectory: String
     /// Where credentials lie as files, one each.
     package let secretsDirectory: String
+    /// How often the service tells the database of itself.
+    package let reportEvery: Duration
     /// Lines below it are not written.
     package let logLevel: Logger.Level
 
@@ -42,6 +44,9 @@ package struct ServiceConfig: Sendable {
             "BGAGENT_DATA", default: "/var/lib/bgagent", "directory for files that must outlive the service")
         secretsDirectory = environment.path(
             "BGAGENT_SECRETS_DIR", default: "/run/secrets", "directory of credential files that repositories refer to")
+        reportEvery = environment.duration(
+            "BGAGENT_REPORT_EVERY", default: .seconds(15), in: .milliseconds(100)...(.seconds(3600)),
+            "how often the service tells of itself, for bgagent doctor; silent for three times as long, it is missing")
         logLevel = environment.choice("BGAGENT_LOG_LEVEL", default: Logger.Level.info, "lines below it are not written")
     }
 

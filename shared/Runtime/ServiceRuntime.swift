@@ -16,6 +16,10 @@ package struct ServiceRuntime: Sendable {
     package let readiness: Readiness
     package let pool: Pool
     package let postgres: PostgresConfig
+    /// What this process looks at for `bgagent doctor`; each part adds its own.
+    package let checks = CheckList()
+    /// Keeps the lines about tasks for `bgagent logs`.
+    private let taskLines: TaskLogSink
     private let health: HealthServer?
 
     /// Opens no connection yet, but binds the health port.
@@ -28,7 +32,8 @@ package struct ServiceRuntime: Sendable {
         statementTimeout: Duration = .seconds(5)
     ) throws {
         self.config = config
-        log = config.log
+        taskLines = TaskLogSink(StandardErrorSink())
+        log = Logger(service: config.name, level: config.logLevel, sink: taskLines)
         readiness = Readiness()
         readiness.set("schema", false)
         postgres = try PostgresConfig(
@@ -60,8 +65,21 @@ package struct ServiceRuntime: Sendable {
     package func runAndExit(_ services: [any Service]) async -> Never {
         let gate = SchemaGate(pool: pool, readiness: readiness, log: log)
         let health: [any Service] = self.health.map { [$0] } ?? []
-        let gated: [any Service] = services.map { GatedService(service: $0, gate: gate) }
+        let gated: [any Service] = (observers + services).map { GatedService(service: $0, gate: gate) }
         await ServiceGroup(health + [pool, gate] + gated, readiness: readiness, log: log).runAndExit()
+    }
+
+    /// What tells of this process, on a connection apart from its work. Their own lines go to standard error alone.
+    private var observers: [any Service] {
+        let own = Pool(postgres, size: 1)
+        let log = config.log
+        let report = SelfReport(
+            service: config.name, every: config.reportEvery, checks: checks, readiness: readiness, pool: own, log: log)
+        guard
+            let writer = try? TaskLogWriter(
+                taskLines, service: config.name, instance: report.instance, pool: own, log: log)
+        else { return [report] }
+        return [writer, report]
     }
 }
 

@@ -133,7 +133,7 @@ package enum OutputStore {
     ) throws -> (offset: Int, isFull: Bool)? {
         try connection.query(
             """
-            SELECT s.output_offset, coalesce((h.lines ->> \(TaskLogStore.agent))::int < 0, false) AS is_full
+            SELECT s.output_offset, coalesce((h.lines ->> \(TaskLogStore.agent)::text)::int < 0, false) AS is_full
             FROM sessions s LEFT JOIN task_log_heads h USING (task_id)
             WHERE s.task_id = \(task.rawValue) AND s.attempt = \(attempt)
             """
