@@ -92,7 +92,7 @@ import Testing
                 ]))
             let backend = ProcessBackend(directory: "\(directory)/sessions", command: config.command)
             let pool = Pool(try PostgresConfig(url: url, applicationName: "adapter-tests"), size: 2)
-            let adapter = ComputeAdapter(config: config, backend: backend, pool: pool, log: .silent)
+            let adapter = try ComputeAdapter(config: config, backend: backend, pool: pool, log: .silent)
             let name = "bgagent-\(id)-1"
             do {
                 try await body(adapter, connection, id)

@@ -1,3 +1,5 @@
+import Domain
+
 /// What one sandbox is started with. The tokens exist here and in the sandbox, nowhere else in the clear.
 struct SandboxSpec: Sendable {
     /// `bgagent-<task>-<attempt>`.
@@ -26,4 +28,18 @@ protocol ComputeBackend: Sendable {
     func remove(_ name: String) throws
     /// The last bytes of a sandbox's output, for the reason of an unexpected end.
     func logTail(_ name: String, bytes: Int) -> String
+    /// Bytes of a sandbox's output from `offset` on, at most `limit`; empty when there is none (yet).
+    func output(_ name: String, from offset: Int, limit: Int) throws -> [UInt8]
+    /// What a running sandbox uses; nil where the backend cannot tell.
+    func usage(_ name: String) throws -> SandboxUsage?
+    /// What `bgagent doctor` tells of the backend: able to start a sandbox. No effect, within ten seconds.
+    func check() -> [Check]
+}
+
+/// What a sandbox uses now.
+struct SandboxUsage: Sendable {
+    /// Since its start.
+    var cpuSeconds: Double
+    var memoryBytes: Int64
+    var pids: Int
 }

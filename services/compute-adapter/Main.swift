@@ -9,7 +9,9 @@ struct ComputeAdapterMain {
         let runtime = try ServiceRuntime(config.service)
         let backend = ProcessBackend(
             directory: "\(config.service.dataDirectory)/sessions", command: config.command)
-        let adapter = ComputeAdapter(config: config, backend: backend, pool: runtime.pool, log: runtime.log)
+        let adapter = try ComputeAdapter(config: config, backend: backend, pool: runtime.pool, log: runtime.log)
+        let data = config.service.dataDirectory
+        runtime.checks.add { await adapter.check() + [DiskSpace.check(data)] }
         await runtime.runAndExit([
             StartHints(amqp: try runtime.amqp(), backend: backend.name, adapter: adapter, log: runtime.log),
             Periodic("compute pass", every: config.passEvery, log: runtime.log) { await adapter.wake() },

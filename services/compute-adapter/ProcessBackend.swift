@@ -1,3 +1,4 @@
+import Domain
 import FoundationEssentials
 import Glibc
 import Lifecycle
@@ -97,6 +98,51 @@ final class ProcessBackend: ComputeBackend {
         return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : ""
     }
 
+    func output(_ name: String, from offset: Int, limit: Int) throws -> [UInt8] {
+        let file = open("\(path(name))/log", O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else {
+            if errno == ENOENT { return [] }
+            throw SandboxError(reason: "the log of \(name) cannot be opened: errno \(errno)")
+        }
+        defer { close(file) }
+        var buffer = [UInt8](repeating: 0, count: limit)
+        let count = pread(file, &buffer, limit, off_t(offset))
+        guard count >= 0 else { throw SandboxError(reason: "the log of \(name) cannot be read: errno \(errno)") }
+        return Array(buffer.prefix(count))
+    }
+
+    func usage(_ name: String) throws -> SandboxUsage? {
+        let (ticks, page) = (Double(sysconf(Int32(_SC_CLK_TCK))), Int64(sysconf(Int32(_SC_PAGESIZE))))
+        var usage = SandboxUsage(cpuSeconds: 0, memoryBytes: 0, pids: 0)
+        for pid in try sessions()[name] ?? [] {
+            // Behind the name in parentheses: state is field 0, times of itself and of collected children 11 to 14.
+            guard let fields = ProcessBackend.stat(of: pid), fields.count > 21 else { continue }
+            usage.cpuSeconds += fields[11...14].compactMap(Double.init).reduce(0, +) / ticks
+            usage.memoryBytes += (Int64(fields[21]) ?? 0) * page
+            usage.pids += 1
+        }
+        return usage.pids == 0 ? nil : usage
+    }
+
+    func check() -> [Check] {
+        guard let program = command.first else {
+            return [
+                .failed("backend", "no agent command is configured", remedy: "Set BGAGENT_AGENT_COMMAND.")
+            ]
+        }
+        let places = program.hasPrefix("/") ? [""] : searchPath.split(separator: ":").map { "\($0)/" }
+        guard places.contains(where: { access($0 + program, X_OK) == 0 }) else {
+            return [
+                .failed(
+                    "backend", "\(program) cannot be run",
+                    remedy: "Set BGAGENT_AGENT_COMMAND to the agent's program, with its whole path.")
+            ]
+        }
+        return [.passed("backend", "process; it does not separate agents from this machine")]
+    }
+
+    private var searchPath: String { getenv("PATH").map { String(cString: $0) } ?? "/usr/local/bin:/usr/bin:/bin" }
+
     /// What belongs to a sandbox beside its log.
     private static let parts = ["workspace", "home", "tmp"]
 
@@ -149,10 +195,15 @@ final class ProcessBackend: ComputeBackend {
     }
 
     private func isZombie(_ pid: Int32) -> Bool {
-        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return true }
+        ProcessBackend.stat(of: pid)?.first.map { $0 == "Z" } ?? true
+    }
+
+    /// What the kernel tells of a process, behind its name; nil once it is gone.
+    private static func stat(of pid: Int32) -> [Substring]? {
+        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
         let text = String(decoding: stat, as: UTF8.self)
-        guard let end = text.lastIndex(of: ")") else { return true }
-        return text[end...].dropFirst(2).first == "Z"
+        guard let end = text.lastIndex(of: ")") else { return nil }
+        return text[end...].dropFirst(2).split(separator: " ")
     }
 }
 
