@@ -70,14 +70,15 @@ actor ComputeAdapter {
         }
         let expected = Set(live.map(\.name))
         for session in live where !running.contains(session.name) { try await lost(session) }
-        for name in running.sorted() { try await collector.collect(name, hasEnded: false) }
-        try await measure(running)
         for name in running where !expected.contains(name) {
             if try await end(name) { running.remove(name) }
         }
         stopping = stopping.filter { running.contains($0.key) }
         try await clear(except: running.union(expected))
         try await claim(room: capacity - running.count)
+        // Behind the starts: nobody waits for these.
+        for name in running.sorted() { try await collector.collect(name, hasEnded: false) }
+        if meter.isDue(every: config.passEvery) { try await measure(running) }
     }
 
     /// Frees what ended sandboxes have left, however they ended and whoever was there to see it.

@@ -72,8 +72,8 @@ struct LogCollector: Sendable {
             if hasEnded, !isFull { return bytes.count }
             let whole = last + 1
             // A key of several lines is held back until its end is there, or it would be kept in halves that look
-            // like none.
-            guard let open = openKey(bytes[..<whole]), open > 0 else { return whole }
+            // like none. No key is longer than the rules of redaction know, so nothing is held back for ever.
+            guard !isFull, let open = openKey(bytes[..<whole]), whole - open < 12_000 else { return whole }
             return open
         }
         if hasEnded, !isFull { return bytes.count }
@@ -84,22 +84,23 @@ struct LogCollector: Sendable {
         return end > 1 && bytes[end - 1] >= 0xC0 ? end - 1 : bytes.count
     }
 
-    /// Where a private key begins that does not end here.
+    /// Where the line of a private key's beginning starts, when the key does not end here.
     private static func openKey(_ bytes: ArraySlice<UInt8>) -> Int? {
-        let text = String(decoding: bytes, as: UTF8.self)
-        guard let begin = place(of: "-----BEGIN ", in: text), place(of: "-----END ", in: text).map({ $0 < begin }) ?? true
+        guard let begin = last("-----BEGIN ", in: bytes), last("PRIVATE KEY-----", in: bytes).map({ $0 > begin }) ?? false,
+            last("-----END ", in: bytes).map({ $0 < begin }) ?? true
         else { return nil }
-        let start = text.utf8.index(text.utf8.startIndex, offsetBy: begin)
-        guard text[start...].prefix(64).contains("PRIVATE KEY") else { return nil }
-        // To the start of its line.
-        return bytes[..<min(begin, bytes.count)].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+        return bytes[..<begin].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
     }
 
-    /// Where a text stands last, in bytes.
-    private static func place(of wanted: String, in text: String) -> Int? {
-        let (bytes, mark) = (Array(text.utf8), Array(wanted.utf8))
-        guard bytes.count >= mark.count else { return nil }
-        return (0...(bytes.count - mark.count)).last { bytes[$0..<($0 + mark.count)].elementsEqual(mark) }
+    /// Where a text stands last.
+    private static func last(_ wanted: String, in bytes: ArraySlice<UInt8>) -> Int? {
+        let mark = Array(wanted.utf8)
+        var place = bytes.endIndex
+        while let dash = bytes[..<place].lastIndex(of: mark[0]) {
+            if bytes[dash...].starts(with: mark) { return dash }
+            place = dash
+        }
+        return nil
     }
 
     /// The lines as they are kept: a line of the harness by its own level and message, any other as it is.

@@ -7,11 +7,19 @@ import Threads
 struct UsageMeter: Sendable {
     private var last: [String: (seconds: Double, at: MonotonicTime)] = [:]
 
+    private var lastLook: MonotonicTime?
+
+    /// A pass that a hint caused is too early for another look.
+    func isDue(every interval: Duration) -> Bool {
+        lastLook.map { $0.elapsed >= interval / 2 } ?? true
+    }
+
     /// What is to be stored of these sandboxes, and forgets all others.
     mutating func note(
         _ looks: [String: SandboxUsage], at now: MonotonicTime = .now
     ) -> [(task: TaskID, attempt: Int, usage: JSONValue)] {
         let before = last
+        lastLook = now
         last = looks.mapValues { ($0.cpuSeconds, now) }
         return looks.sorted { $0.key < $1.key }.compactMap { name, usage in
             guard let (task, attempt) = SandboxName.parse(name) else { return nil }

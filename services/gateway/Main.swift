@@ -28,6 +28,7 @@ struct Gateway {
             },
             WakeHints(amqp: try runtime.amqp(), watch: api.watch, log: log),
             api.watch,
+            api.logWatch,
             api.server,
         ])
     }

@@ -8,6 +8,7 @@ struct RestAPI: Sendable {
     let endpoints: [Endpoint]
     let server: Server
     let watch: EventWatch
+    let logWatch: LogWatch
     let authenticator: Authenticator
 
     /// Binds the port; nothing is answered until the server runs.
@@ -21,7 +22,12 @@ struct RestAPI: Sendable {
         let accounts =
             UserRoutes(pool: pool, authenticator: authenticator).endpoints
             + TokenRoutes(pool: pool, authenticator: authenticator).endpoints
-        let work = tasks.endpoints + events.endpoints + RepoRoutes(pool: pool).endpoints + accounts
+        logWatch = LogWatch(pool: pool, tick: settings.watchTick, log: log)
+        let operations =
+            LogRoutes(pool: pool, watch: logWatch, settings: settings).endpoints
+            + TopRoutes(pool: pool, settings: settings).endpoints + RepoCheckRoutes(pool: pool).endpoints
+            + DoctorRoutes(pool: pool).endpoints
+        let work = tasks.endpoints + events.endpoints + RepoRoutes(pool: pool).endpoints + accounts + operations
         endpoints = work + [Description.endpoint(for: work)]
         server = try Server(
             config, gate.router(endpoints), name: "rest api", log: log, onAccess: Access.recorder(metrics))

@@ -6,6 +6,7 @@ enum Verb: String, Sendable, CaseIterable {
     case submitTask, listTasks, readTask, cancelTask
     case readRepos, changeRepos
     case readAccount, manageTokens, administerUsers
+    case diagnose
 }
 
 /// What permission says.
@@ -30,6 +31,7 @@ func authorize(_ who: Principal, _ verb: Verb, owner: UserID? = nil) -> Verdict 
     case .cancelTask: return isOwn ? (who.role == .member ? .allowed : .forbidden) : .hidden
     case .readAccount, .manageTokens: return isOwn ? .allowed : .forbidden
     case .changeRepos, .administerUsers: return .forbidden
+    case .diagnose: return .forbidden
     }
 }
 
