@@ -8,7 +8,7 @@ package enum VerbTable {
         Option("help", .flag, "show help", short: "h"),
     ]
 
-    package static let verbs: [Verb] = taskVerbs + repoVerbs + accountVerbs + setupVerbs
+    package static let verbs: [Verb] = taskVerbs + operationVerbs + repoVerbs + accountVerbs + setupVerbs
 
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
     private static let maxWait = Option("max-wait", .duration, "stop waiting after this long, with exit code 2")
@@ -101,7 +101,10 @@ package enum VerbTable {
 
     private static let repoVerbs: [Verb] = [
         Verb(
-            "repo add", "let tasks work on a repository", arguments: [repo], options: repoOptions,
+            "repo add", "let tasks work on a repository", arguments: [repo],
+            options: repoOptions + [
+                Option("require-access", .flag, "add it only when its credential passes every check")
+            ],
             notes: ["bgagent repo add acme/shop --test-command 'make test' --notify 'slack=#builds'"],
             body: RepoCommands.add),
         Verb("repo list", "list the repositories", body: RepoCommands.list),
@@ -112,6 +115,7 @@ package enum VerbTable {
                 Option("unset", .text("OPTION"), "back to the platform's default, as --unset model", repeats: true)
             ], body: RepoCommands.set),
         Verb("repo remove", "refuse new tasks for a repository", arguments: [repo], body: RepoCommands.remove),
+        repoCheckVerb,
     ]
 
     // MARK: - Accounts

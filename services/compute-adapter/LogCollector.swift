@@ -73,7 +73,7 @@ struct LogCollector: Sendable {
             let whole = last + 1
             // A key of several lines is held back until its end is there, or it would be kept in halves that look
             // like none. No key is longer than the rules of redaction know, so nothing is held back for ever.
-            guard !isFull, let open = openKey(bytes[..<whole]), whole - open < 12_000 else { return whole }
+            guard let open = openKey(bytes[..<whole]), whole - open < 12_000, open > 0 || !isFull else { return whole }
             return open
         }
         if hasEnded, !isFull { return bytes.count }
