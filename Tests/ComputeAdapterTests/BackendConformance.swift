@@ -1,3 +1,4 @@
+import Domain
 import FoundationEssentials
 import TestSupport
 import Testing
@@ -13,6 +14,26 @@ struct BackendConformance {
         try await endsWhenAsked()
         try await killsWhatDoesNotListen()
         try await forgetsWhatEndedByItself()
+        try await tellsOutputAndUsage()
+    }
+
+    private func tellsOutputAndUsage() async throws {
+        try await with("echo first; echo second; while :; do :; done") { backend, name, _ in
+            let text = try await eventually("both lines are there") { () -> String? in
+                let text = String(decoding: try backend.output(name, from: 0, limit: 1000), as: UTF8.self)
+                return text.hasSuffix("second\n") ? text : nil
+            }
+            #expect(text == "first\nsecond\n")
+            #expect(try backend.output(name, from: 6, limit: 3) == Array("sec".utf8))
+            #expect(try backend.output(name, from: 13, limit: 10).isEmpty)
+            try await eventually("it has used a processor") {
+                guard let usage = try backend.usage(name) else { return false }
+                return usage.cpuSeconds > 0 && usage.memoryBytes > 0 && usage.pids >= 1
+            }
+            #expect(try backend.output("bgagent-none-1", from: 0, limit: 10).isEmpty)
+            #expect(try backend.usage("bgagent-none-1") == nil)
+            #expect(backend.check().allSatisfy(\.ok))
+        }
     }
 
     private func endsWhenAsked() async throws {

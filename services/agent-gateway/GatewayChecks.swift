@@ -22,8 +22,8 @@ struct GatewayChecks: Sendable {
     func add(to checks: CheckList) {
         let data = data
         checks.add { [DiskSpace.check(data)] }
-        checks.add(every: .seconds(60)) { [await checkModel()] }
-        checks.add(every: .seconds(300)) { [await checkGit()] }
+        checks.addOutside { [await checkModel()] }
+        checks.addOutside { [await checkGit()] }
     }
 
     /// Asks for the list of models: it needs the key and costs nothing.

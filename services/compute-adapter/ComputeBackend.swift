@@ -37,7 +37,7 @@ protocol ComputeBackend: Sendable {
 }
 
 /// What a sandbox uses now.
-struct SandboxUsage: Sendable {
+struct SandboxUsage: Sendable, Equatable {
     /// Since its start.
     var cpuSeconds: Double
     var memoryBytes: Int64

@@ -21,7 +21,7 @@ struct Orchestrator {
             preparation: Preparation(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
             finalization: Finalization(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
             settings: config.settings, log: runtime.log)
-        runtime.checks.add(every: .seconds(60)) { await forges.check() }
+        runtime.checks.addOutside { await forges.check() }
         let repositories = RepositoryChecks(pool: runtime.pool, forges: forges, log: runtime.log)
         await runtime.runAndExit([
             try runtime.consumer(.commands, handler),

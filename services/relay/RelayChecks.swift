@@ -13,7 +13,7 @@ struct RelayChecks: Sendable {
 
     func add(to checks: CheckList) {
         checks.add { [await backlog()] }
-        checks.add(every: .seconds(60)) { await broker.look(await streams()) }
+        checks.addOutside { await broker.look(await streams()) }
     }
 
     private func streams() async -> [TaskStream] {

@@ -18,6 +18,8 @@ package struct ServiceConfig: Sendable {
     package let secretsDirectory: String
     /// How often the service tells the database of itself.
     package let reportEvery: Duration
+    /// How often it looks at what it needs of other systems.
+    package let checkEvery: Duration
     /// Lines below it are not written.
     package let logLevel: Logger.Level
 
@@ -47,6 +49,9 @@ package struct ServiceConfig: Sendable {
         reportEvery = environment.duration(
             "BGAGENT_REPORT_EVERY", default: .seconds(15), in: .milliseconds(100)...(.seconds(3600)),
             "how often the service tells of itself, for bgagent doctor; silent for three times as long, it is missing")
+        checkEvery = environment.duration(
+            "BGAGENT_CHECK_EVERY", default: .seconds(60), in: .milliseconds(100)...(.seconds(3600)),
+            "how often broker, forge, model and channels are looked at, for bgagent doctor")
         logLevel = environment.choice("BGAGENT_LOG_LEVEL", default: Logger.Level.info, "lines below it are not written")
     }
 

@@ -14,14 +14,23 @@ package final class CheckList: Sendable {
     }
 
     private let entries = Lock<[Entry]>([])
+    private let outsideEvery: Duration
 
-    package init() {}
+    /// - Parameter outsideEvery: how long the answer of somebody else's system stands.
+    package init(outsideEvery: Duration = .seconds(60)) {
+        self.outsideEvery = outsideEvery
+    }
 
-    /// Adds checks that are made anew at most once an `interval`; in between the last answer stands.
+    /// Adds checks that are made for every report: of what is at hand.
+    package func add(_ body: @escaping Body) {
+        entries.withLock { $0.append(Entry(interval: .zero, body: body)) }
+    }
+
+    /// Adds checks of somebody else's system, which are made less often; in between the last answer stands.
     ///
     /// - Parameter body: ends within ten seconds, whatever it looks at, and has no effect there.
-    package func add(every interval: Duration = .zero, _ body: @escaping Body) {
-        entries.withLock { $0.append(Entry(interval: interval, body: body)) }
+    package func addOutside(_ body: @escaping Body) {
+        entries.withLock { [outsideEvery] in $0.append(Entry(interval: outsideEvery, body: body)) }
     }
 
     /// Makes what is due, all at once, and returns what is known of everything.

@@ -17,7 +17,7 @@ package struct ServiceRuntime: Sendable {
     package let pool: Pool
     package let postgres: PostgresConfig
     /// What this process looks at for `bgagent doctor`; each part adds its own.
-    package let checks = CheckList()
+    package let checks: CheckList
     /// Keeps the lines about tasks for `bgagent logs`.
     private let taskLines: TaskLogSink
     private let health: HealthServer?
@@ -32,6 +32,7 @@ package struct ServiceRuntime: Sendable {
         statementTimeout: Duration = .seconds(5)
     ) throws {
         self.config = config
+        checks = CheckList(outsideEvery: config.checkEvery)
         taskLines = TaskLogSink(StandardErrorSink())
         log = Logger(service: config.name, level: config.logLevel, sink: taskLines)
         readiness = Readiness()
