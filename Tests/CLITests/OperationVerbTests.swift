@@ -36,7 +36,8 @@ import Threads
         let outcome = await Session(server).run("doctor")
         #expect(outcome.code == .failure)
         let text = outcome.lines.map { line in
-            line.contains("settings") ? "ok    settings      profile" : line.contains("answers in") ? "ok    gateway" : line
+            line.contains("settings")
+                ? "ok    settings      profile" : line.contains("answers in") ? "ok    gateway" : line
         }
         try Golden.expect(text.joined(separator: "\n"), matches: "doctor.txt")
     }
@@ -122,7 +123,8 @@ import Threads
         #expect(outcome.lines.count == 1201)
         #expect(outcome.lines[1].hasSuffix("error    agent            line 2\\x1b[2J  turn=2"))
         #expect(!outcome.output.contains("\u{1B}"))
-        let json = try JSONValue(parsing: Array(await Session(server).run("logs", FakeTask.id, "-o", "json").output.utf8))
+        let json = try JSONValue(
+            parsing: Array(await Session(server).run("logs", FakeTask.id, "-o", "json").output.utf8))
         #expect(json.array?.compactMap { $0.whole("seq") } == Array(1...1200))
         _ = await Session(server).run("logs", FakeTask.id, "--service", "agent", "--level", "warning", "--after", "7")
         let query = try #require(server.requests.last?.query)

@@ -100,7 +100,8 @@ import Threads
             let collector = try LogCollector(backend: output, node: "n1", pool: pool, threads: threads, log: .silent)
             try await collector.collect("bgagent-\(id)-1", hasEnded: true)
             let counts = try connection.query(
-                "SELECT count(*) AS lines, sum(length(message)) AS bytes FROM task_logs").only()
+                "SELECT count(*) AS lines, sum(length(message)) AS bytes FROM task_logs"
+            ).only()
             #expect(try counts.get("lines", as: Int.self) == (5 << 10) + 1)
             #expect(try counts.get("bytes", as: Int.self) <= TaskLogStore.maxOutputBytes)
             await pool.close()

@@ -6,7 +6,8 @@ import Testing
 @testable import DispatchSlack
 
 @Suite struct SlackCheckTests {
-    @Test func `a token that Slack takes is told from one that it refuses and from a Slack that is away`() async throws {
+    @Test func `a token that Slack takes is told from one that it refuses and from a Slack that is away`() async throws
+    {
         try await Rehearsal.with("slack", ["--token", "t0ken"]) { slack in
             let channel = try SlackUnderTest(slack: slack).makeChannel()
             #expect(await channel.check().allSatisfy(\.ok))

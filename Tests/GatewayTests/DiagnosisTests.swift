@@ -56,15 +56,17 @@ import Testing
 
     @Test func `one that was killed and started again is not told, one of two that hangs is`() {
         let others = Self.everybody(but: "relay")
-        let replaced = others + [
-            Self.report("relay", instance: "h:1", seen: 300, started: 900),
-            Self.report("relay", instance: "h:2", seen: 1, started: 299),
-        ]
+        let replaced =
+            others + [
+                Self.report("relay", instance: "h:1", seen: 300, started: 900),
+                Self.report("relay", instance: "h:2", seen: 1, started: 299),
+            ]
         #expect(Diagnosis(replaced, facts: Self.facts, repoChecks: []).isOK)
-        let hung = others + [
-            Self.report("relay", instance: "h:1", seen: 300, started: 900),
-            Self.report("relay", instance: "h:2", seen: 1, started: 900),
-        ]
+        let hung =
+            others + [
+                Self.report("relay", instance: "h:1", seen: 300, started: 900),
+                Self.report("relay", instance: "h:2", seen: 1, started: 900),
+            ]
         let diagnosis = Diagnosis(hung, facts: Self.facts, repoChecks: [])
         #expect(told(diagnosis) == ["relay/silent"])
         #expect(diagnosis.failures[0].instance == "h:1")

@@ -63,7 +63,8 @@ import Testing
         #expect(try check("a-real-key\n").ok)
         for (content, mode, told) in [
             (nil, 0o600, "cannot be read"), (" \n", 0o600, "is empty"), ("changeme", 0o600, "placeholder"),
-            ("postgres://bgagent:ChangeMe@db/bgagent", 0o600, "placeholder"), ("key", 0o640, "read by others (mode 640)"),
+            ("postgres://bgagent:ChangeMe@db/bgagent", 0o600, "placeholder"),
+            ("key", 0o640, "read by others (mode 640)"),
             ("key", 0o602, "changed by others (mode 602)"),
         ] as [(String?, Int, String)] {
             let found = try check(content, mode: mode)

@@ -19,7 +19,8 @@ import Testing
             log.debug("too fine", ["task_id": task.rawValue])
             log.warning("push failed", ["task_id": task.rawValue, "attempt": 2, "status": 403])
             log.error(
-                "the key AKIAABCDEFGHIJKLMNOP is bad", ["task_id": task.rawValue, "why": "ghp_" + String(repeating: "a", count: 36)])
+                "the key AKIAABCDEFGHIJKLMNOP is bad",
+                ["task_id": task.rawValue, "why": "ghp_" + String(repeating: "a", count: 36)])
             log.info("of no task that there is", ["task_id": "01JZ0000000000000000000009"])
             let writer = try TaskLogWriter(sink, service: "orchestrator", instance: "h:1", pool: pool, log: .silent)
             await writer.flush()
@@ -62,7 +63,8 @@ import Testing
             let writer = try TaskLogWriter(sink, service: "relay", instance: "h:1", pool: pool, log: .silent)
             log.info("and this", ["task_id": task.rawValue])
             await writer.flush()
-            #expect(try TaskLogStore.page(of: task, TaskLogFilter(), in: connection).lines.map(\.message) == ["and this"])
+            #expect(
+                try TaskLogStore.page(of: task, TaskLogFilter(), in: connection).lines.map(\.message) == ["and this"])
         }
     }
 

@@ -12,7 +12,15 @@ from Tests.system.jobs import End, Job
 from Tests.system.world import PEOPLE, Stack
 
 # The crowd first, then what disturbs the stack for everybody.
-ORDER = ("test_outcomes", "test_faults", "test_refusals", "test_crowd", "test_operations", "test_kills", "test_restarts")
+ORDER = (
+    "test_outcomes",
+    "test_faults",
+    "test_refusals",
+    "test_crowd",
+    "test_operations",
+    "test_kills",
+    "test_restarts",
+)
 
 
 @dataclass

@@ -42,7 +42,7 @@ def fixture_calm_stack(stack: Stack) -> Iterator[Stack]:
 
 
 def services_broken(stack: Stack) -> set[tuple[str, str]]:
-    """Tests before this one may have left what only a person mends: dead letters, repositories that refuse us."""
+    """What services say. Earlier tests may leave what only a person mends: dead letters, closed repositories."""
     return {(service, check) for service, check in names(stack) if service not in ("platform", "repository")}
 
 

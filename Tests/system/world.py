@@ -50,7 +50,7 @@ SETTINGS = {
     "BGAGENT_DISPATCH_LEASE": "3s",
     "BGAGENT_MODEL_RESERVATION_LIFE": "5s",
     "BGAGENT_REPORT_EVERY": "1s",
-    "BGAGENT_CHECK_EVERY": "1s",
+    "BGAGENT_CHECK_EVERY": "2s",
     "BGAGENT_USER_SLOTS": "2",
     "BGAGENT_CAPACITY": "4",
 }
@@ -194,7 +194,9 @@ class Stack:
     @staticmethod
     def run(command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
         """Runs a program to its end, whatever that is."""
-        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(
+            command, env=variables, capture_output=True, text=True, check=False, timeout=300
+        )
 
     def ask(self, *words: str, user: str = "") -> Any:
         """Runs bgagent and reads the JSON that it prints."""
@@ -222,7 +224,7 @@ class Stack:
 
     def session_log(self, task_id: str, attempt: int = 1) -> str:
         """All that a sandbox has written, as the node keeps it."""
-        folder = Path(self.exports["BGAGENT_DATA"]) / "sessions" / f"bgagent-{task_id}-{attempt}"
+        folder = self.link.resolve() / "data" / "sessions" / f"bgagent-{task_id}-{attempt}"
         return (folder / "log").read_text()
 
     def bare(self, repo: str) -> Path:

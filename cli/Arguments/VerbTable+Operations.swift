@@ -29,6 +29,7 @@ extension VerbTable {
     ]
 
     static let repoCheckVerb = Verb(
-        "repo check", "check that tasks can work on a repository", arguments: [Argument("OWNER/NAME", "the repository")],
+        "repo check", "check that tasks can work on a repository",
+        arguments: [Argument("OWNER/NAME", "the repository")],
         notes: ["Exit code: 0 all is well, 1 something is to be mended."], body: RepoCheckCommand.check)
 }

@@ -77,7 +77,8 @@ package enum DoctorCommand {
                 "connection", reason,
                 remedy: "Start the gateway, or correct its address: bgagent configure --api-url URL")
         case .lost:
-            .failed("connection", reason, remedy: "Look at the gateway's log: it takes connections and does not answer.")
+            .failed(
+                "connection", reason, remedy: "Look at the gateway's log: it takes connections and does not answer.")
         case .unusable:
             .failed("certificate", reason, remedy: "Make this machine trust the certificate, or correct the address.")
         }
@@ -90,7 +91,8 @@ package enum DoctorCommand {
         }
         let error = APIError(response)
         switch error.code {
-        case "UNAUTHORIZED": return (.failed("token", "the gateway does not accept it", remedy: error.advice(account)), false)
+        case "UNAUTHORIZED":
+            return (.failed("token", "the gateway does not accept it", remedy: error.advice(account)), false)
         case "SERVICE_UNAVAILABLE":
             return (
                 .failed(

@@ -41,7 +41,8 @@ package enum RepoCommands {
         }
         for line in RepoCheckCommand.lines(check, style: console.style) { console.print(line) }
         if check.text("state") != "passed" {
-            console.note("warning: it is added, and its tasks will fail until that is mended: bgagent repo check \(repo)")
+            console.note(
+                "warning: it is added, and its tasks will fail until that is mended: bgagent repo check \(repo)")
         }
     }
 

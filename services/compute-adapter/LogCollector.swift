@@ -86,7 +86,8 @@ struct LogCollector: Sendable {
 
     /// Where the line of a private key's beginning starts, when the key does not end here.
     private static func openKey(_ bytes: ArraySlice<UInt8>) -> Int? {
-        guard let begin = last("-----BEGIN ", in: bytes), last("PRIVATE KEY-----", in: bytes).map({ $0 > begin }) ?? false,
+        guard let begin = last("-----BEGIN ", in: bytes),
+            last("PRIVATE KEY-----", in: bytes).map({ $0 > begin }) ?? false,
             last("-----END ", in: bytes).map({ $0 < begin }) ?? true
         else { return nil }
         return bytes[..<begin].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0

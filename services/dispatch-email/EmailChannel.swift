@@ -61,7 +61,8 @@ struct EmailChannel: NotificationChannel {
             return [
                 .failed(
                     "mail server", "\(config.url): \(error)",
-                    remedy: "Compare BGAGENT_SMTP_URL, BGAGENT_SMTP_USER and BGAGENT_SMTP_SECURITY with the mail server's.")
+                    remedy:
+                        "Compare BGAGENT_SMTP_URL, BGAGENT_SMTP_USER and BGAGENT_SMTP_SECURITY with the mail server's.")
             ]
         }
     }

@@ -38,18 +38,15 @@ struct SlackChannel: NotificationChannel {
             let team = answer["team"]?.string ?? "a workspace"
             return [.passed("slack", "the token is \(answer["user"]?.string ?? "a bot") in \(team)")]
         } catch {
-            guard error.kind == .refused else {
-                return [
-                    .failed(
-                        "slack", error.message,
-                        remedy: "Make the address of BGAGENT_SLACK_API_URL reachable from dispatch-slack.")
-                ]
+            let remedy: String
+            switch error.kind {
+            case .rateLimited: return [.passed("slack", "answers and is busy")]
+            case .refused:
+                remedy = "Set BGAGENT_SLACK_TOKEN to the bot token of an installed app and restart dispatch-slack."
+            case .unavailable, .unknown:
+                remedy = "Make the address of BGAGENT_SLACK_API_URL reachable from dispatch-slack."
             }
-            return [
-                .failed(
-                    "slack", error.message,
-                    remedy: "Set BGAGENT_SLACK_TOKEN to the bot token of an installed app and restart dispatch-slack.")
-            ]
+            return [.failed("slack", error.message, remedy: remedy)]
         }
     }
 

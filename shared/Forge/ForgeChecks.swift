@@ -61,7 +61,8 @@ extension ForgeAccess {
             return [
                 .failed(
                     "repository", failure?.description ?? "\(error)",
-                    remedy: Self.remedy(error, repo, whose) ?? failure?.remedy ?? "Try again: bgagent repo check \(repo)")
+                    remedy: Self.remedy(error, repo, whose) ?? failure?.remedy
+                        ?? "Try again: bgagent repo check \(repo)")
             ]
         }
     }

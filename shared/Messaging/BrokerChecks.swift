@@ -47,7 +47,8 @@ package struct BrokerChecks: Sendable {
         var missing: [String] = []
         let exchanges = streams.flatMap { [$0.exchange, $0.byTask] } + [Exchanges.compute, Exchanges.deadLetters]
         do {
-            for name in Set(exchanges).sorted() where try await isMissing({ try await broker.passiveDeclare(exchange: name) }) {
+            for name in Set(exchanges).sorted()
+            where try await isMissing({ try await broker.passiveDeclare(exchange: name) }) {
                 missing.append("exchange \(name)")
             }
             let wanted = streams.flatMap(\.queues) + [Exchanges.deadLetters] + queues

@@ -57,7 +57,8 @@ struct LogRoutes: Sendable {
         filter.after = next ?? Int64(after)
         filter.limit = query.integer("limit", default: 200, in: 1...500, "lines of a page")
         filter.service = query.value(
-            "service", ["type": "string"], "only lines of this service; agent is the sandbox", "must be a service's name"
+            "service", ["type": "string"], "only lines of this service; agent is the sandbox",
+            "must be a service's name"
         ) { $0.isEmpty || $0.utf8.count > 64 || $0.contains("\0") ? nil : $0 }
         filter.level = query.value(
             "level", ["type": "string", "enum": .array(TaskLogLine.levels.map { .string($0) })],
