@@ -1,4 +1,5 @@
 import Domain
+import FoundationEssentials
 import Glibc
 import HTTPTypes
 
@@ -115,8 +116,15 @@ package enum DoctorCommand {
 
     /// `Sun, 06 Nov 1994 08:49:37 GMT` in seconds since 1970.
     static func seconds(_ date: String) -> Int? {
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let words = date.split { $0 == " " || $0 == ":" }.map(String.init)
+        guard words.count == 8, words[7] == "GMT", let month = months.firstIndex(of: words[2]),
+            let day = Int32(words[1]), let year = Int32(words[3]), let hour = Int32(words[4]),
+            let minute = Int32(words[5]), let second = Int32(words[6])
+        else { return nil }
         var parts = tm()
-        guard strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &parts) != nil else { return nil }
+        (parts.tm_mday, parts.tm_mon, parts.tm_year) = (day, Int32(month), year - 1900)
+        (parts.tm_hour, parts.tm_min, parts.tm_sec) = (hour, minute, second)
         return timegm(&parts)
     }
 

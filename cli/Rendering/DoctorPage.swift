@@ -41,14 +41,21 @@ package struct DoctorPage: Sendable {
         return lines
     }
 
-    private var problems: [(place: String, detail: String, remedy: String)] {
-        let own = checks.filter { !$0.ok }.map { ($0.name, $0.detail, $0.remedy ?? "Look at the gateway's log.") }
+    private struct Problem {
+        let place: String
+        let detail: String
+        let remedy: String
+    }
+
+    private var problems: [Problem] {
+        let own = checks.filter { !$0.ok }.map {
+            Problem(place: $0.name, detail: $0.detail, remedy: $0.remedy ?? "Look at the gateway's log.")
+        }
         let theirs = (platform?.member("failures")?.array ?? []).map { failure in
             let instance = failure.text("instance").map { " (\($0))" } ?? ""
-            return (
-                "\(failure.text("service") ?? "platform")\(instance), \(failure.text("check") ?? "check")",
-                failure.text("detail") ?? "–", failure.text("remedy") ?? "Look at its log."
-            )
+            return Problem(
+                place: "\(failure.text("service") ?? "platform")\(instance), \(failure.text("check") ?? "check")",
+                detail: failure.text("detail") ?? "–", remedy: failure.text("remedy") ?? "Look at its log.")
         }
         return own + theirs
     }

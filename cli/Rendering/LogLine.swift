@@ -28,6 +28,6 @@ package struct LogLine: Sendable {
         return style.paint(time, .dim) + "  " + style.paint(Text.pad(Text.visible(level), to: 7), colour) + "  "
             + style.paint(Text.pad(Text.visible(service), to: 15), .dim) + "  "
             + style.paint(Text.visible(line.text("message") ?? ""), colour == .dim ? nil : colour)
-            + style.paint(Text.visible(fields).isEmpty ? "" : "  " + Text.visible(fields).drop { $0 == " " }, .dim)
+            + style.paint(Text.visible(fields), .dim)
     }
 }

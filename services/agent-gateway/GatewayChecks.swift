@@ -20,7 +20,7 @@ struct GatewayChecks: Sendable {
     }
 
     func add(to checks: CheckList) {
-        let data = data
+        let data = self.data
         checks.add { [DiskSpace.check(data)] }
         checks.addOutside { [await checkModel()] }
         checks.addOutside { [await checkGit()] }

@@ -107,7 +107,7 @@ actor ComputeAdapter {
         let backend = self.backend
         let looks = try await threads.run {
             Dictionary(
-                names.compactMap { name in (try? backend.usage(name)).flatMap { $0 }.map { (name, $0) } },
+                names.compactMap { name in (try? backend.usage(name)).map { (name, $0) } },
                 uniquingKeysWith: { first, _ in first })
         }
         let noted = meter.note(looks)

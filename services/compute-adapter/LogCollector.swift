@@ -39,9 +39,9 @@ struct LogCollector: Sendable {
     /// - Throws: only what the database says.
     func collect(_ name: String, hasEnded: Bool) async throws {
         guard let (task, attempt) = SandboxName.parse(name) else { return }
-        let known = try await pool.run { try OutputStore.position(of: task, attempt: attempt, in: $0) }
-        guard let known, !known.isFull else { return }
-        var offset = known.offset
+        let position = try await pool.run { try OutputStore.position(of: task, attempt: attempt, in: $0) }
+        guard let position, !position.isFull else { return }
+        var offset = position.offset
         for round in 1... {
             let backend = self.backend
             let from = offset

@@ -31,7 +31,10 @@ package actor TaskLogWriter: Service {
     }
 
     package func run() async throws {
-        try await periodically(every: .milliseconds(500)) { await flush() }
+        while !Task.isCancelled {
+            await flush()
+            try? await Task.sleep(for: .milliseconds(500))
+        }
         await flush()
         await pool.close()
     }
@@ -85,7 +88,7 @@ package actor TaskLogWriter: Service {
             task,
             TaskLogLine(
                 at: at, attempt: attempt, level: level, message: clean(message, redactor),
-                fields: fields.mapValues { value in value.string.map { .string(clean($0, redactor)) } ?? value })
+                fields: fields.mapValues { value in value.string.map { JSONValue.string(clean($0, redactor)) } ?? value })
         )
     }
 
