@@ -1,5 +1,6 @@
 import Domain
 import HTTPServer
+import HTTPTypes
 import Lifecycle
 import Postgres
 import Store
