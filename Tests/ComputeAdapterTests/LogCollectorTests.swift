@@ -2,6 +2,7 @@ import Domain
 import Patterns
 import Postgres
 import Store
+import Telemetry
 import TestSupport
 import Testing
 import Threads

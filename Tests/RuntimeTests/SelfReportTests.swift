@@ -4,6 +4,7 @@ import FoundationEssentials
 import Lifecycle
 import Postgres
 import Store
+import Telemetry
 import TestSupport
 import Testing
 
