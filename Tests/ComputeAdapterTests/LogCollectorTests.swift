@@ -21,7 +21,7 @@ import Threads
         #expect(cut("long", isFull: true) == 4)
         // Never within a character.
         #expect(cut("longé", isFull: true) == 4)
-        #expect(LogCollector.cut(Array("aé".utf8).dropLast(), isFull: true, hasEnded: false) == 1)
+        #expect(LogCollector.cut(Array("aé".utf8.dropLast()), isFull: true, hasEnded: false) == 1)
         #expect(cut("") == 0)
     }
 

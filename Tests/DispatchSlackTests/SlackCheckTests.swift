@@ -15,7 +15,8 @@ import Testing
             #expect(await channel.check().first?.remedy?.contains("BGAGENT_SLACK_API_URL") == true)
         }
         try await Rehearsal.with("slack", ["--token", "another"]) { slack in
-            let refused = await (try SlackUnderTest(slack: slack).makeChannel()).check()
+            let channel = try SlackUnderTest(slack: slack).makeChannel()
+            let refused = await channel.check()
             #expect(refused.first?.remedy?.contains("BGAGENT_SLACK_TOKEN") == true)
         }
     }

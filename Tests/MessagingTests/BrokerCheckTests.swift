@@ -18,7 +18,7 @@ import Testing
             let config = try AMQPConfig(url: url)
             let checks = BrokerChecks(config)
             let bare = await checks.look([.commands])
-            #expect(bare.first { $0.name == "broker" }?.detail.hasPrefix("RabbitMQ 3.") == true)
+            #expect(bare.first { $0.name == "broker" }?.detail.hasPrefix("RabbitMQ ") == true)
             #expect(bare.first { $0.name == "plugin" }?.ok == true)
             let missing = bare.first { $0.name == "queues" }
             #expect(missing?.ok == false && missing?.detail.contains("task.commands") == true)
@@ -31,7 +31,7 @@ import Testing
             #expect(one.map(\.detail) == ["missing: queue \(TaskStream.events.queues[3])"])
             await broker.close()
         }
-        let away = await BrokerChecks(try AMQPConfig(url: "amqp://guest:guest@127.0.0.1:1/")).look([.commands])
+        let away = await BrokerChecks(try AMQPConfig(url: "amqp://guest:guest@127.0.0.1:1")).look([.commands])
         #expect(away.map(\.name) == ["broker"] && away.allSatisfy { !$0.ok })
     }
 }

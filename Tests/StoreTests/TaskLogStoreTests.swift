@@ -8,8 +8,7 @@ import Threads
 @Suite struct TaskLogStoreTests {
     @Test func `who pages by seq misses no line, however many write at once`() async throws {
         try await Fixture.with { fixture in
-            let reader = try fixture.connection()
-            let id = try fixture.submit(reader)
+            let id = try fixture.submit(try fixture.connection())
             let (writers, each) = (4, 60)
             let threads = IOThreads(name: "writers", count: writers)
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -26,6 +25,7 @@ import Threads
                     }
                 }
                 group.addTask {
+                    let reader = try fixture.connection()
                     var filter = TaskLogFilter()
                     filter.limit = 7
                     var seen: [String: [String]] = [:]

@@ -1,5 +1,7 @@
+import Config
 import Domain
 import HTTPClient
+import HTTPTypes
 import Lifecycle
 import Runtime
 
