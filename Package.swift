@@ -30,7 +30,7 @@ let modules: [(name: String, dependencies: [String])] = [
     ("Domain", []),
     ("Threads", ["CLinux"]),
     ("Telemetry", ["Domain", "Threads"]),
-    ("Config", ["Domain", "Telemetry"]),
+    ("Config", ["Domain", "Threads", "Telemetry"]),
     ("Crypto", ["COpenSSL"]),
     ("Patterns", ["CPCRE2"]),
     ("HTTPTypes", []),
@@ -43,7 +43,13 @@ let modules: [(name: String, dependencies: [String])] = [
     ("ContainerEngine", ["Domain", "Config", "Threads", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
-    ("Runtime", ["Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPServer", "Store", "Messaging"]),
+    (
+        "Runtime",
+        [
+            "Domain", "Config", "Threads", "Telemetry", "Patterns", "Lifecycle", "Postgres", "AMQP", "HTTPServer",
+            "Store", "Messaging",
+        ]
+    ),
     (
         "Notifications",
         [
@@ -67,7 +73,7 @@ let services: [(folder: String, module: String, product: String, dependencies: [
         foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
     ),
     ("fanout", "Fanout", "fanout", foundation + ["Notifications"]),
-    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["Crypto", "ContainerEngine"]),
+    ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["Crypto", "Patterns", "ContainerEngine"]),
     (
         "engine-proxy", "EngineProxy", "engine-proxy",
         [

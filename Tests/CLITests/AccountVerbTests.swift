@@ -79,7 +79,8 @@ import Testing
             "--test-command", "make test", "--allow-ci-changes", "no", "--max-concurrent", "2", "--notify",
             "slack=#builds", "--notify-events", "slack=default,agent_milestone", "--notify", "email=off")
         #expect(outcome.code == .success, "\(outcome.errors)")
-        let body = try JSONValue(parsing: Array((server.requests.last?.body ?? "").utf8))
+        let added = try #require(server.requests.first { $0.method == "POST" && $0.path == "/v1/repos" })
+        let body = try JSONValue(parsing: Array(added.body.utf8))
         #expect(
             body == [
                 "repo": "acme/shop", "model": "m", "max_turns": 5, "max_budget_usd": 2, "max_duration_s": 3600,

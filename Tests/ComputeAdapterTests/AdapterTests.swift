@@ -108,6 +108,28 @@ import Testing
         try connection.query("SELECT last_seen::text FROM compute_nodes").only().get("last_seen", as: String.self)
     }
 
+    @Test func `what a sandbox says and uses is kept, to its last words`() async throws {
+        let script = "echo hello; while [ ! -e \"$BGAGENT_WORKSPACE/../go\" ]; do sleep 0.02; done; printf bye"
+        try await Self.with(script: script) { adapter, connection, id in
+            try await eventually("its first line and its usage are kept") {
+                await adapter.wake()
+                let usage = try connection.query("SELECT usage FROM sessions WHERE usage ->> 'pids' <> '0'")
+                return try Self.said(id, connection) == ["hello"] && !usage.isEmpty
+            }
+            let file = "\(Self.directory(id))/sessions/bgagent-\(id)-1/go"
+            try Data().write(to: URL(filePath: file))
+            try await eventually("its last words are kept") {
+                await adapter.wake()
+                return try Self.said(id, connection) == ["hello", "bye"]
+            }
+            #expect(await adapter.check().allSatisfy(\.ok))
+        }
+    }
+
+    private static func said(_ id: TaskID, _ connection: Connection) throws -> [String] {
+        try TaskLogStore.page(of: id, TaskLogFilter(), in: connection).lines.map(\.message)
+    }
+
     private static func directory(_ id: TaskID) -> String { "/tmp/bgagent-adapter-\(id)" }
 
     private static func with(
@@ -131,7 +153,7 @@ import Testing
                 ]))
             let backend = other ?? ProcessBackend(directory: "\(directory)/sessions", command: config.command)
             let pool = Pool(try PostgresConfig(url: url, applicationName: "adapter-tests"), size: 2)
-            let adapter = ComputeAdapter(config: config, backend: backend, pool: pool, log: .silent)
+            let adapter = try ComputeAdapter(config: config, backend: backend, pool: pool, log: .silent)
             let name = "bgagent-\(id)-1"
             do {
                 try await body(adapter, connection, id)

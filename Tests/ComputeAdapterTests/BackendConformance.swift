@@ -1,3 +1,4 @@
+import Domain
 import FoundationEssentials
 import Glibc
 import TestSupport
@@ -21,6 +22,7 @@ struct BackendConformance {
         try await isFoundByALaterLife()
         try await givesItsOutput()
         try await tellsWhatItUses()
+        try await with(Self.patient) { backend, _, _ in #expect(backend.check().allSatisfy(\.ok)) }
     }
 
     private func endsWhenAsked() async throws {

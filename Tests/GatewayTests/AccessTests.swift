@@ -15,6 +15,7 @@ import Testing
             let nothing = "01JZ0000000000000000000001"
             for (method, suffix) in [
                 ("GET", ""), ("GET", "/status"), ("GET", "/events"), ("GET", "/events?wait=1"), ("DELETE", ""),
+                ("GET", "/logs"), ("GET", "/logs?wait=1"), ("GET", "/top"),
             ] {
                 let theirs = try await world.call(method, "/v1/tasks/\(id)\(suffix)", as: ben)
                 let none = try await world.call(method, "/v1/tasks/\(nothing)\(suffix)", as: ben)

@@ -18,6 +18,7 @@ ORDER = (
     "test_refusals",
     "test_accounts",
     "test_crowd",
+    "test_operations",
     "test_kills",
     "test_restarts",
 )

@@ -49,6 +49,8 @@ SETTINGS = {
     "BGAGENT_DISPATCH_SETTLE": "2s",
     "BGAGENT_DISPATCH_LEASE": "3s",
     "BGAGENT_MODEL_RESERVATION_LIFE": "5s",
+    "BGAGENT_REPORT_EVERY": "1s",
+    "BGAGENT_CHECK_EVERY": "2s",
     "BGAGENT_USER_SLOTS": "2",
     "BGAGENT_CAPACITY": "4",
     "BGAGENT_LOGIN_RATE": "100",
@@ -185,12 +187,17 @@ class Stack:
     def cli(self, *words: str, user: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs bgagent to its end."""
         program, variables = self.bgagent(user)
-        done = subprocess.run(
-            program + list(words), env=variables, capture_output=True, text=True, check=False, timeout=300
-        )
+        done = self.run(program + list(words), variables)
         if check and done.returncode != 0:
             raise AssertionError(f"bgagent {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    @staticmethod
+    def run(command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Runs a program to its end, whatever that is."""
+        return subprocess.run(
+            command, env=variables, capture_output=True, text=True, check=False, timeout=300
+        )
 
     def ask(self, *words: str, user: str = "") -> Any:
         """Runs bgagent and reads the JSON that it prints."""
@@ -207,11 +214,19 @@ class Stack:
 
     # --- the simulators
 
-    def onboard(self, repo: str, *options: str, sample: str = "acme/pricing", **seed: Any) -> None:
+    def onboard(
+        self, repo: str, *options: str, sample: str = "acme/pricing", **seed: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Makes a sample repository at GitHub under a name and lets tasks work on it."""
         client.call(self.urls["GITHUB"], "/__seed", order(sample, repo) | seed)
-        self.cli("repo", "add", repo, *options)
+        done = self.cli("repo", "add", repo, *options)
         self.onboarded.add(repo)
+        return done
+
+    def session_log(self, task_id: str, attempt: int = 1) -> str:
+        """All that a sandbox has written, as the node keeps it."""
+        folder = self.link.resolve() / "data" / "sessions" / f"bgagent-{task_id}-{attempt}"
+        return (folder / "log").read_text()
 
     def bare(self, repo: str) -> Path:
         """The bare repository behind a name."""

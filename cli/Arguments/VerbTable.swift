@@ -9,7 +9,7 @@ package enum VerbTable {
     ]
 
     package static let verbs: [Verb] =
-        taskVerbs + repoVerbs + loginVerbs + accountVerbs + OperatorVerbs.all + setupVerbs
+        taskVerbs + operationVerbs + repoVerbs + loginVerbs + accountVerbs + OperatorVerbs.all + setupVerbs
 
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
     private static let maxWait = Option("max-wait", .duration, "stop waiting after this long, with exit code 2")
@@ -103,7 +103,10 @@ package enum VerbTable {
 
     private static let repoVerbs: [Verb] = [
         Verb(
-            "repo add", "let tasks work on a repository", arguments: [repo], options: repoOptions,
+            "repo add", "let tasks work on a repository", arguments: [repo],
+            options: repoOptions + [
+                Option("require-access", .flag, "add it only when its credential passes every check")
+            ],
             notes: ["bgagent repo add acme/shop --test-command 'make test' --notify 'slack=#builds'"],
             body: RepoCommands.add),
         Verb("repo list", "list the repositories", body: RepoCommands.list),
@@ -129,6 +132,7 @@ package enum VerbTable {
             "repo revoke", "take a user's grant on a repository away (admins)", arguments: [repo, user],
             body: GrantCommands.revoke),
         Verb("repo grants", "list a repository's grants (admins)", arguments: [repo], body: GrantCommands.list),
+        repoCheckVerb,
     ]
 
     private static let levels = ["read", "submit", "steer"]

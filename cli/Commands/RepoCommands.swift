@@ -9,9 +9,41 @@ package enum RepoCommands {
         var members = try RepoSettings(invocation).members
         members["repo"] = .string(repo.rawValue)
         let client = try surroundings.client(for: invocation)
-        let answer = try await client.call("POST", "/repos", body: .object(members))
-        report(answer.data, invocation, surroundings.console, text: "Repository \(repo) takes tasks now.")
+        var added = try await client.call("POST", "/repos", body: .object(members)).data
+        let console = surroundings.console
+        var check: JSONValue?
+        if case .answered(let answer) = try await RepoCheckCommand.ask(repo, client, surroundings.pace) {
+            check = answer
+        }
+        let isReady = check?.text("state") == "passed"
+        if invocation.has("require-access"), !isReady {
+            _ = try await client.call("DELETE", path(repo))
+            for line in check.map({ RepoCheckCommand.lines($0, style: console.style) }) ?? [] { console.note(line) }
+            throw UserError(
+                "\(repo) is not added: its credential did not pass every check",
+                check == nil ? RepoCheckCommand.unanswered(repo).remedy : "Mend what failed, and add it again.")
+        }
+        if case .object(var object) = added {
+            object["check"] = check ?? .null
+            if invocation.wantsJSON { added = .object(object) }
+        }
+        report(added, invocation, console, text: "Repository \(repo) takes tasks now.")
+        if !invocation.wantsJSON { tell(check, of: repo, console) }
         return .success
+    }
+
+    /// What the check of a fresh repository found; adding it has succeeded either way.
+    private static func tell(_ check: JSONValue?, of repo: RepoName, _ console: Console) {
+        guard let check else {
+            let missed = RepoCheckCommand.unanswered(repo)
+            console.note("warning: \(missed.detail). \(missed.remedy ?? "")")
+            return
+        }
+        for line in RepoCheckCommand.lines(check, style: console.style) { console.print(line) }
+        if check.text("state") != "passed" {
+            console.note(
+                "warning: it is added, and its tasks will fail until that is mended: bgagent repo check \(repo)")
+        }
     }
 
     @Sendable package static func set(_ invocation: Invocation, _ surroundings: Surroundings) async throws -> ExitCode {

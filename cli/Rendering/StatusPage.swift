@@ -26,19 +26,19 @@ package struct StatusPage: Sendable {
         return page + ErrorLines.make(snapshot.member("error"), style: style)
     }
 
-    private func state(_ status: String) -> String {
+    func state(_ status: String) -> String {
         let isFinal = TaskStatus(rawValue: status)?.isFinal ?? false
         let outcome = snapshot.text("outcome").flatMap { $0 == status.lowercased() ? nil : " (\($0))" } ?? ""
         guard let elapsed = snapshot.whole("elapsed_s") else { return status + outcome }
         return "\(status)\(outcome) \(isFinal ? "after" : "for") \(Moment.length(seconds: elapsed))"
     }
 
-    private var repository: String {
+    var repository: String {
         guard let repo = snapshot.text("repo") else { return "–" }
         return repo + (snapshot.whole("issue_number").map { " #\($0)" } ?? "")
     }
 
-    private var turn: String {
+    var turn: String {
         let limit = snapshot.whole("max_turns").map { "/\($0)" } ?? ""
         return "\(snapshot.whole("turn") ?? 0)\(limit)"
     }
@@ -48,9 +48,9 @@ package struct StatusPage: Sendable {
         return name + age(last)
     }
 
-    private var isWaiting: Bool { snapshot.member("waiting_for") != nil }
+    var isWaiting: Bool { snapshot.member("waiting_for") != nil }
 
-    private func doing(_ status: String) -> String {
+    func doing(_ status: String) -> String {
         if let wait = snapshot.member("waiting_for") {
             return wait.text("detail") ?? wait.text("kind") ?? wait.plain
         }
@@ -61,12 +61,12 @@ package struct StatusPage: Sendable {
         return "–"
     }
 
-    private var cost: String {
+    var cost: String {
         let limit = snapshot.amount("max_budget_usd").map { Amount.dollars($0) } ?? "no limit"
         return "\(Amount.dollars(snapshot.amount("cost_usd") ?? 0)) / \(limit)"
     }
 
-    private var queue: String {
+    var queue: String {
         guard let position = snapshot.whole("queue_position") else { return "–" }
         let wait = snapshot.whole("estimated_wait_s").map { ", about \(Moment.length(seconds: $0))" } ?? ""
         return "place \(position)\(wait)"

@@ -63,11 +63,11 @@ class Model(Simulator):
         return Response.of_json(status, {"type": "error", "error": error, "request_id": request_id})
 
     def _answer(self, request: Request) -> Response:
-        if request.path not in ("/v1/messages", "/v1/messages/count_tokens"):
+        if request.path not in ("/v1/messages", "/v1/messages/count_tokens", "/v1/models"):
             if request.path == "/" or request.path == "/api/hello":
                 return Response.of_json(200, {"message": "hello"})
             raise ApiError(404, "Not found")
-        if request.method != "POST":
+        if request.method != ("GET" if request.path == "/v1/models" else "POST"):
             raise ApiError(405, "Method Not Allowed")
         key = request.header("x-api-key")
         if not key:
@@ -79,6 +79,8 @@ class Model(Simulator):
         version = request.header("anthropic-version")
         if version not in ("2023-06-01", "2023-01-01"):
             raise ApiError(400, f'anthropic-version: "{version}" is not a valid version')
+        if request.path == "/v1/models":
+            return Response.of_json(200, {"data": [], "has_more": False, "first_id": None, "last_id": None})
         if len(request.body()) > LARGEST_BODY:
             raise ApiError(413, "Request exceeds the maximum size")
         try:

@@ -1,4 +1,5 @@
 import Domain
+import Patterns
 import Postgres
 import Store
 

@@ -7,6 +7,7 @@ import HTTPClient
 import HTTPServer
 import HTTPTypes
 import Lifecycle
+import Patterns
 import Postgres
 import Runtime
 import Store
@@ -26,6 +27,7 @@ struct AgentGateway {
             variables: ProcessInfo.processInfo.environment, metrics: .process, log: runtime.log)
         let sweep = StagingSweep(
             pool: runtime.pool, directory: config.service.dataDirectory, keep: config.stagingKeep, log: runtime.log)
+        GatewayChecks(config).add(to: runtime.checks)
         await runtime.runAndExit([
             Periodic("staging sweep", every: .seconds(600), log: runtime.log) { try await sweep.runOnce() },
             calls, try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log),

@@ -18,18 +18,35 @@ actor ComputeAdapter {
     private let readiness: Readiness?
     private let threads = IOThreads(name: "sandbox", count: 4)
     private let log: Logger
+    private let collector: LogCollector
+    private var meter = UsageMeter()
     private var stopping: [String: MonotonicTime] = [:]
     private var isWorking = false
     private var isPending = false
 
+    /// Throws when the patterns of secrets do not compile, which a test of this build would have shown.
     init(
         config: ComputeConfig, backend: any ComputeBackend, pool: Pool, readiness: Readiness? = nil, log: Logger
-    ) {
+    ) throws {
         self.config = config
         self.backend = backend
         self.pool = pool
         self.readiness = readiness
         self.log = log
+        collector = try LogCollector(backend: backend, node: config.node, pool: pool, threads: threads, log: log)
+    }
+
+    /// What `bgagent doctor` tells of this node.
+    func check() async -> [Check] {
+        let (backend, capacity) = (self.backend, config.capacity)
+        let found = try? await threads.run { (backend.check(), try? backend.running().count) }
+        guard let (checks, count) = found else { return [] }
+        let places = count.map { Check.passed("capacity", "\($0) of \(capacity) places taken") }
+        return checks + [
+            places
+                ?? .failed(
+                    "capacity", "running sandboxes cannot be listed", remedy: "Look at the compute adapter's log.")
+        ]
     }
 
     /// One pass now; asks during a pass are one more pass.
@@ -64,6 +81,9 @@ actor ComputeAdapter {
         try await clear(except: running.union(expected))
         await mend()
         try await claim(room: capacity - running.count)
+        // Behind the starts: nobody waits for these.
+        for name in running.sorted() { try await collector.collect(name, hasEnded: false) }
+        if meter.isDue(every: config.passEvery) { try await measure(running) }
     }
 
     /// What runs. An engine that does not say ends the pass: no session is lost for that, and no place is offered.
@@ -90,16 +110,42 @@ actor ComputeAdapter {
 
     /// Frees what ended sandboxes have left, however they ended and whoever was there to see it.
     private func clear(except used: Set<String>) async throws {
-        let (backend, log) = (self.backend, self.log)
-        try await threads.run {
-            for name in try backend.leftovers().subtracting(used) {
-                do {
-                    try backend.remove(name)
-                } catch {
-                    log.warning("leftovers stay", ["session": name, "error": "\(error)"])
-                }
+        let backend = self.backend
+        for name in try await threads.run({ try backend.leftovers().subtracting(used) }) {
+            do {
+                try await remove(name)
+            } catch let error as PostgresError {
+                throw error
+            } catch {
+                log(of: name).warning("leftovers stay", ["error": "\(error)"])
             }
         }
+    }
+
+    /// Takes what an ended sandbox has said last, then frees what it has left.
+    private func remove(_ name: String) async throws {
+        let backend = self.backend
+        try await collector.collect(name, hasEnded: true)
+        try await threads.run { try backend.remove(name) }
+    }
+
+    /// Notes what each sandbox uses; one that ended meanwhile uses nothing.
+    private func measure(_ names: Set<String>) async throws {
+        let backend = self.backend
+        let looks = try await threads.run {
+            Dictionary(
+                names.compactMap { name in (try? backend.usage(name)).map { (name, $0) } },
+                uniquingKeysWith: { first, _ in first })
+        }
+        let noted = meter.note(looks)
+        guard !noted.isEmpty else { return }
+        try await pool.run { try OutputStore.note(noted, in: $0) }
+    }
+
+    /// Lines about a sandbox name its task.
+    private func log(of name: String) -> Logger {
+        guard let (task, attempt) = SandboxName.parse(name) else { return log.with(["session": name]) }
+        return log.with(["session": name, "task_id": task.rawValue, "attempt": attempt])
     }
 
     private func claim(room: Int) async throws {
@@ -154,9 +200,9 @@ actor ComputeAdapter {
         let backend = self.backend
         do {
             try await threads.run { try backend.start(spec) }
-            log.info("sandbox started", ["session": session.name])
+            log(of: session.name).info("sandbox started")
         } catch {
-            log.error("sandbox did not start", ["session": session.name, "error": "\(error)"])
+            log(of: session.name).error("sandbox did not start", ["error": "\(error)"])
             try? await lost(session, reason: "The sandbox did not start: \(error)")
         }
     }
@@ -171,8 +217,8 @@ actor ComputeAdapter {
         let voided = try await pool.transaction {
             try SessionStore.lose(session.taskID, attempt: session.attempt, reason: told, in: $0)
         }
-        if voided { log.warning("sandbox lost", ["session": session.name]) }
-        try? await threads.run { try backend.remove(session.name) }
+        if voided { log(of: session.name).warning("sandbox lost") }
+        try? await remove(session.name)
     }
 
     /// Ends a sandbox whose session is over: first asked, then made to. True once it is gone.
@@ -180,15 +226,13 @@ actor ComputeAdapter {
         let (backend, grace) = (self.backend, config.stopGrace)
         if let asked = stopping[name] {
             guard asked.elapsed > grace else { return false }
-            log.warning("sandbox killed", ["session": name])
-            try await threads.run {
-                try backend.kill(name)
-                try backend.remove(name)
-            }
+            log(of: name).warning("sandbox killed")
+            try await threads.run { try backend.kill(name) }
+            try await remove(name)
             return true
         }
         stopping[name] = .now
-        log.info("sandbox asked to end", ["session": name])
+        log(of: name).info("sandbox asked to end")
         try await threads.run { try backend.stop(name) }
         return false
     }

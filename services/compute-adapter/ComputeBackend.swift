@@ -1,3 +1,5 @@
+import Domain
+
 /// What one sandbox is started with. The tokens exist here and in the sandbox, nowhere else in the clear.
 struct SandboxSpec: Sendable {
     /// `bgagent-<task>-<attempt>`.
@@ -44,6 +46,8 @@ protocol ComputeBackend: Sendable {
     func output(_ name: String, from offset: Int, limit: Int) throws -> [UInt8]
     /// What a running sandbox uses; nil where the backend cannot tell.
     func usage(_ name: String) throws -> SandboxUsage?
+    /// What `bgagent doctor` tells of the backend: able to start a sandbox. No effect, within ten seconds.
+    func check() -> [Check]
 }
 
 extension ComputeBackend {

@@ -8,8 +8,10 @@ struct ComputeAdapterMain {
         let config = Environment.load(ComputeConfig.init)
         let runtime = try ServiceRuntime(config.service)
         let backend = config.makeBackend()
-        let adapter = ComputeAdapter(
+        let adapter = try ComputeAdapter(
             config: config, backend: backend, pool: runtime.pool, readiness: runtime.readiness, log: runtime.log)
+        let data = config.service.dataDirectory
+        runtime.checks.add { await adapter.check() + [DiskSpace.check(data)] }
         await runtime.runAndExit([
             StartHints(amqp: try runtime.amqp(), backend: backend.name, adapter: adapter, log: runtime.log),
             Periodic("compute pass", every: config.passEvery, log: runtime.log) { await adapter.wake() },

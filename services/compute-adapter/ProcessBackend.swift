@@ -1,3 +1,4 @@
+import Domain
 import FoundationEssentials
 import Glibc
 import Lifecycle
@@ -111,6 +112,25 @@ final class ProcessBackend: ComputeBackend {
         return ProcessUsage.sum(of: pids)
     }
 
+    func check() -> [Check] {
+        guard let program = command.first else {
+            return [
+                .failed("backend", "no agent command is configured", remedy: "Set BGAGENT_AGENT_COMMAND.")
+            ]
+        }
+        let places = program.hasPrefix("/") ? [""] : searchPath.split(separator: ":").map { "\($0)/" }
+        guard places.contains(where: { access($0 + program, X_OK) == 0 }) else {
+            return [
+                .failed(
+                    "backend", "\(program) cannot be run",
+                    remedy: "Set BGAGENT_AGENT_COMMAND to the agent's program, with its whole path.")
+            ]
+        }
+        return [.passed("backend", "process; it does not separate agents from this machine")]
+    }
+
+    private var searchPath: String { getenv("PATH").map { String(cString: $0) } ?? "/usr/local/bin:/usr/bin:/bin" }
+
     /// What belongs to a sandbox beside its log.
     private static let parts = ["workspace", "home", "tmp"]
 
@@ -167,9 +187,14 @@ final class ProcessBackend: ComputeBackend {
     }
 
     private func isZombie(_ pid: Int32) -> Bool {
-        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return true }
+        ProcessBackend.stat(of: pid)?.first.map { $0 == "Z" } ?? true
+    }
+
+    /// What the kernel tells of a process, behind its name; nil once it is gone.
+    private static func stat(of pid: Int32) -> [Substring]? {
+        guard let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
         let text = String(decoding: stat, as: UTF8.self)
-        guard let end = text.lastIndex(of: ")") else { return true }
-        return text[end...].dropFirst(2).first == "Z"
+        guard let end = text.lastIndex(of: ")") else { return nil }
+        return text[end...].dropFirst(2).split(separator: " ")
     }
 }

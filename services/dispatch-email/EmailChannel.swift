@@ -50,6 +50,23 @@ struct EmailChannel: NotificationChannel {
         threads = IOThreads(name: "smtp", count: 8)
     }
 
+    func check() async -> [Check] {
+        var smtp = self.smtp
+        smtp.timeout = .seconds(8)
+        let config = smtp
+        do {
+            try await threads.run { try HTTPClient.greetMailServer(config) }
+            return [.passed("mail server", "\(config.url) takes us")]
+        } catch {
+            return [
+                .failed(
+                    "mail server", "\(config.url): \(error)",
+                    remedy:
+                        "Compare BGAGENT_SMTP_URL, BGAGENT_SMTP_USER and BGAGENT_SMTP_SECURITY with the mail server's.")
+            ]
+        }
+    }
+
     func render(_ notification: TaskNotification) -> MailText { MailText(notification) }
 
     func send(_ text: MailText, as delivery: ChannelDelivery) async throws(SendError) -> Receipt {

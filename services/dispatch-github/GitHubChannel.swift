@@ -25,6 +25,8 @@ struct GitHubChannel: NotificationChannel {
             http: HTTPClient(.init(name: "github", threads: 16)))
     }
 
+    func check() async -> [Check] { await forges.check() }
+
     static func bucket(of target: String) -> String { String(target.prefix { $0 != "#" }) }
 
     func render(_ notification: TaskNotification) -> GitHubComment { GitHubComment(notification) }

@@ -32,6 +32,24 @@ struct SlackChannel: NotificationChannel {
         api = SlackAPI(url: url, token: token)
     }
 
+    func check() async -> [Check] {
+        do {
+            let answer = try await api.get("auth.test", [])
+            let team = answer["team"]?.string ?? "a workspace"
+            return [.passed("slack", "the token is \(answer["user"]?.string ?? "a bot") in \(team)")]
+        } catch {
+            let remedy: String
+            switch error.kind {
+            case .rateLimited: return [.passed("slack", "answers and is busy")]
+            case .refused:
+                remedy = "Set BGAGENT_SLACK_TOKEN to the bot token of an installed app and restart dispatch-slack."
+            case .unavailable, .unknown:
+                remedy = "Make the address of BGAGENT_SLACK_API_URL reachable from dispatch-slack."
+            }
+            return [.failed("slack", error.message, remedy: remedy)]
+        }
+    }
+
     func render(_ notification: TaskNotification) -> SlackMessage { SlackMessage(notification) }
 
     func send(_ message: SlackMessage, as delivery: ChannelDelivery) async throws(SendError) -> Receipt {

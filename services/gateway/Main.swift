@@ -17,6 +17,8 @@ struct Gateway {
         let listening = ServerConfig(host: config.host, port: config.port, threads: config.threads)
         let api = try RestAPI(listening, pool: pool, settings: config.settings, log: log)
         let adminToken = AdminToken(directory: config.service.dataDirectory, log: log)
+        let data = config.service.dataDirectory
+        runtime.checks.add { [DiskSpace.check(data)] }
         await runtime.runAndExit([
             ServiceTask("admin token") {
                 try await retrying("make the first key", log: log, isFinal: { $0 is AdminToken.NotWritten }) {
@@ -26,6 +28,7 @@ struct Gateway {
             },
             WakeHints(amqp: try runtime.amqp(), watch: api.watch, log: log),
             api.watch,
+            api.logWatch,
             api.server,
         ])
     }

@@ -8,6 +8,7 @@ struct RestAPI: Sendable {
     let endpoints: [Endpoint]
     let server: Server
     let watch: EventWatch
+    let logWatch: LogWatch
     let authenticator: Authenticator
 
     /// Binds the port; nothing is answered until the server runs.
@@ -29,8 +30,13 @@ struct RestAPI: Sendable {
             .endpoints
             + UserRoutes(pool: pool, authenticator: authenticator).endpoints
             + TokenRoutes(pool: pool, authenticator: authenticator).endpoints
+        logWatch = LogWatch(pool: pool, tick: settings.watchTick, log: log)
         let repos = RepoRoutes(pool: pool).endpoints + GrantRoutes(pool: pool).endpoints
-        let operations = PauseRoutes(pool: pool).endpoints + DeadLetterRoutes(pool: pool).endpoints
+        let operations =
+            LogRoutes(pool: pool, watch: logWatch, settings: settings).endpoints
+            + TopRoutes(pool: pool, settings: settings).endpoints + RepoCheckRoutes(pool: pool).endpoints
+            + DoctorRoutes(pool: pool).endpoints + PauseRoutes(pool: pool).endpoints
+            + DeadLetterRoutes(pool: pool).endpoints
         let all = tasks.endpoints + events.endpoints + repos + accounts + operations
         endpoints = all + [Description.endpoint(for: all)]
         server = try Server(

@@ -21,8 +21,11 @@ struct Orchestrator {
             preparation: Preparation(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
             finalization: Finalization(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
             settings: config.settings, log: runtime.log)
+        runtime.checks.addOutside { await forges.check() }
+        let repositories = RepositoryChecks(pool: runtime.pool, forges: forges, log: runtime.log)
         await runtime.runAndExit([
             try runtime.consumer(.commands, handler),
+            Periodic("repository checks", every: .seconds(1), log: runtime.log) { try await repositories.runOnce() },
             Periodic("admission", every: .seconds(1), log: runtime.log) { await admission.wake() },
         ])
     }

@@ -11,10 +11,13 @@ import Lifecycle
 package final class AMQPConnection: Sendable {
     let mailbox: Mailbox
     private let closeTimeout: Duration
+    /// The broker's release, as it told it at login; empty when it did not.
+    package let brokerVersion: String
 
-    init(mailbox: Mailbox, closeTimeout: Duration) {
+    init(mailbox: Mailbox, closeTimeout: Duration, brokerVersion: String) {
         self.mailbox = mailbox
         self.closeTimeout = closeTimeout
+        self.brokerVersion = brokerVersion
     }
 
     deinit {

@@ -12,6 +12,8 @@ final class ConnectionHandle {
     let arena = Arena()
     /// The socket, to `poll`.
     let descriptor: Int32
+    /// As the broker told it at login; empty when it did not.
+    let brokerVersion: String
 
     /// Connects and logs in.
     ///
@@ -27,6 +29,9 @@ final class ConnectionHandle {
         }
         self.state = state
         descriptor = amqp_get_sockfd(state)
+        var version = [CChar](repeating: 0, count: 64)
+        let length = rabbitmq_server_version(state, &version, version.count)
+        brokerVersion = String(decoding: version.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     deinit {

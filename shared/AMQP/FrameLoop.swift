@@ -62,7 +62,9 @@ final class FrameLoop {
             return
         }
         let loop = FrameLoop(config, handle, mailbox)
-        opened.resume(returning: AMQPConnection(mailbox: mailbox, closeTimeout: config.closeTimeout))
+        opened.resume(
+            returning: AMQPConnection(
+                mailbox: mailbox, closeTimeout: config.closeTimeout, brokerVersion: handle.brokerVersion))
         loop.run()
     }
 

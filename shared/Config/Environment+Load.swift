@@ -14,10 +14,12 @@ extension Environment {
 
     /// Reads a config from `environment`; throws everything that is wrong with it.
     package static func read<Config>(
-        _ make: (inout Environment) -> Config, from environment: Environment
+        _ make: (inout Environment) -> Config, from environment: Environment,
+        read: (Environment) -> Void = { _ in }
     ) throws(Unusable) -> Config {
         var environment = environment
         let config = make(&environment)
+        read(environment)
         guard environment.problems.isEmpty else { throw Unusable(problems: environment.problems) }
         return config
     }
@@ -40,7 +42,7 @@ extension Environment {
             exit(0)
         }
         do {
-            return try read(make, from: .process)
+            return try read(make, from: .process) { SecretFile.used.set($0.secretFiles) }
         } catch {
             let program = CommandLine.arguments.first?.split(separator: "/").last ?? "this program"
             let text = "\(program) cannot start: \(error)\n"

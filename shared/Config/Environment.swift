@@ -189,6 +189,13 @@ package struct Environment {
         return secretText(name).map { Secret($0) }
     }
 
+    /// The files that secrets were read from, of the variables read so far.
+    package var secretFiles: [SecretFile] {
+        variables.filter(\.isSecret).compactMap { variable in
+            raw(variable.name + "_FILE").map { SecretFile(variable: variable.name + "_FILE", path: $0) }
+        }
+    }
+
     /// Notes a problem that only shows when several variables are seen together.
     package mutating func reject(_ problem: String) {
         problems.append(problem)

@@ -16,6 +16,10 @@ package struct ServiceConfig: Sendable {
     package let dataDirectory: String
     /// Where credentials lie as files, one each.
     package let secretsDirectory: String
+    /// How often the service tells the database of itself.
+    package let reportEvery: Duration
+    /// How often it looks at what it needs of other systems.
+    package let checkEvery: Duration
     /// Lines below it are not written.
     package let logLevel: Logger.Level
 
@@ -42,6 +46,12 @@ package struct ServiceConfig: Sendable {
             "BGAGENT_DATA", default: "/var/lib/bgagent", "directory for files that must outlive the service")
         secretsDirectory = environment.path(
             "BGAGENT_SECRETS_DIR", default: "/run/secrets", "directory of credential files that repositories refer to")
+        reportEvery = environment.duration(
+            "BGAGENT_REPORT_EVERY", default: .seconds(15), in: .milliseconds(100)...(.seconds(3600)),
+            "how often the service tells of itself, for bgagent doctor; silent for three times as long, it is missing")
+        checkEvery = environment.duration(
+            "BGAGENT_CHECK_EVERY", default: .seconds(60), in: .milliseconds(100)...(.seconds(3600)),
+            "how often broker, forge, model and channels are looked at, for bgagent doctor")
         logLevel = environment.choice("BGAGENT_LOG_LEVEL", default: Logger.Level.info, "lines below it are not written")
     }
 

@@ -63,6 +63,8 @@ package protocol Forge: Sendable {
     /// The pull request from that branch, open before closed; nil when there is none.
     func pullRequest(fromBranch branch: String, of repo: RepoName) async throws -> ForgePullRequest?
     func openPullRequest(_ request: NewPullRequest, in repo: RepoName) async throws -> ForgePullRequest
+    /// Whether the credential may open pull requests, found out without opening one.
+    func mayOpenPullRequests(_ repo: RepoName, base: String) async throws -> Bool
     /// The account that the credential belongs to.
     func account() async throws -> String
     func comments(ofIssue number: Int, of repo: RepoName) async throws -> [ForgeComment]

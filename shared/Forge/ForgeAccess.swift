@@ -25,7 +25,9 @@ package struct ForgeConfig: Sendable {
 /// Makes forges with the credential that a repository names.
 package struct ForgeAccess: Sendable {
     private let config: ForgeConfig
-    private let http: HTTPClient
+    let http: HTTPClient
+    var apiURL: String { config.apiURL }
+    var hasToken: Bool { config.token != nil }
 
     package init(_ config: ForgeConfig, http: HTTPClient) {
         self.config = config

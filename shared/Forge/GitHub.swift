@@ -97,6 +97,22 @@ package struct GitHub: Forge {
         return created
     }
 
+    /// Asks for one from a branch to itself: refused as invalid where the right is there, which cannot succeed, and as
+    /// forbidden where it is not. What a token may do is told nowhere else for tokens of every kind.
+    package func mayOpenPullRequests(_ repo: RepoName, base: String) async throws -> Bool {
+        do {
+            _ = try await openPullRequest(
+                NewPullRequest(title: "check", body: "", head: base, base: base, isDraft: false), in: repo)
+            return true
+        } catch let error as ForgeError {
+            switch error.kind {
+            case .invalid: return true
+            case .forbidden, .notFound: return false
+            case .unauthorized, .rateLimited, .unavailable: throw error
+            }
+        }
+    }
+
     private func comment(_ value: JSONValue) -> ForgeComment? {
         guard let id = value["id"]?.integer else { return nil }
         return ForgeComment(

@@ -80,6 +80,13 @@ extension HTTPClient {
     package static func sendMail(_ message: SMTPMessage, _ config: SMTPConfig) throws -> String {
         try MailTransfer(message).send(config)
     }
+
+    /// Says hello to the server, encrypts and logs in as a mail would, and leaves without handing one over. Blocks.
+    ///
+    /// - Throws: `SMTPError`.
+    package static func greetMailServer(_ config: SMTPConfig) throws {
+        try MailTransfer(SMTPMessage(from: "", recipients: [], content: [])).greet(config)
+    }
 }
 
 /// One mail on its way; lives for one call.
@@ -107,7 +114,24 @@ private final class MailTransfer {
         defer { curl_slist_free_all(recipients) }
         for recipient in message.recipients { recipients = curl_slist_append(recipients, "<\(recipient)>") }
         configure(easy, config)
+        configureContent(easy)
         bg_curl_set_list(easy, CURLOPT_MAIL_RCPT, recipients)
+        return try perform(easy)
+    }
+
+    func greet(_ config: SMTPConfig) throws {
+        guard curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK, let easy = curl_easy_init() else {
+            throw failure(.protocolViolation, "no handle")
+        }
+        defer { curl_easy_cleanup(easy) }
+        configure(easy, config)
+        // Without recipients the library would ask for help, which not every server gives.
+        bg_curl_set_string(easy, CURLOPT_CUSTOMREQUEST, "NOOP")
+        bg_curl_set_long(easy, CURLOPT_NOBODY, 1)
+        _ = try perform(easy)
+    }
+
+    private func perform(_ easy: UnsafeMutableRawPointer) throws -> String {
         let result = curl_easy_perform(easy)
         let replyCode = bg_curl_get_long(easy, CURLINFO_RESPONSE_CODE)
         if result == CURLE_OK { return lastReply }
@@ -141,17 +165,20 @@ private final class MailTransfer {
         if let file = config.caFile { bg_curl_set_string(easy, CURLOPT_CAINFO, file) }
         if let user = config.user { bg_curl_set_string(easy, CURLOPT_USERNAME, user) }
         if let password = config.password { bg_curl_set_string(easy, CURLOPT_PASSWORD, password) }
-        bg_curl_set_string(easy, CURLOPT_MAIL_FROM, "<\(message.from)>")
-        bg_curl_set_long(easy, CURLOPT_UPLOAD, 1)
-        bg_curl_set_offset(easy, CURLOPT_INFILESIZE_LARGE, Int64(message.content.count))
         bg_curl_set_sockopt(easy, closeOnExec)
         let context = Unmanaged.passUnretained(self).toOpaque()
-        bg_curl_set_callback(easy, CURLOPT_READFUNCTION, sendContent)
-        bg_curl_set_pointer(easy, CURLOPT_READDATA, context)
         bg_curl_set_callback(easy, CURLOPT_HEADERFUNCTION, receiveReply)
         bg_curl_set_pointer(easy, CURLOPT_HEADERDATA, context)
         bg_curl_set_callback(easy, CURLOPT_WRITEFUNCTION, receiveReply)
         bg_curl_set_pointer(easy, CURLOPT_WRITEDATA, context)
+    }
+
+    private func configureContent(_ easy: UnsafeMutableRawPointer) {
+        bg_curl_set_string(easy, CURLOPT_MAIL_FROM, "<\(message.from)>")
+        bg_curl_set_long(easy, CURLOPT_UPLOAD, 1)
+        bg_curl_set_offset(easy, CURLOPT_INFILESIZE_LARGE, Int64(message.content.count))
+        bg_curl_set_callback(easy, CURLOPT_READFUNCTION, sendContent)
+        bg_curl_set_pointer(easy, CURLOPT_READDATA, Unmanaged.passUnretained(self).toOpaque())
     }
 
     fileprivate func fill(_ buffer: UnsafeMutableRawBufferPointer) -> Int {

@@ -39,6 +39,7 @@ package final class Dispatcher<Channel: NotificationChannel>: Service {
         consumer = try runtime.consumer(
             .notifications(Channel.name), WakeHandler(consumer: "dispatch.\(Channel.name)", engine: engine))
         runtime.readiness.set("channel", false)
+        runtime.checks.addOutside { await channel.check() }
     }
 
     package func run() async throws {

@@ -31,6 +31,8 @@ package protocol NotificationChannel: Sendable {
     func render(_ notification: TaskNotification) -> Message
     /// One try. Must end within half a minute; an error says whether it may have happened all the same.
     func send(_ message: Message, as delivery: ChannelDelivery) async throws(SendError) -> Receipt
+    /// What `bgagent doctor` tells of the other side: reachable, our account valid. No effect there; within ten seconds.
+    func check() async -> [Check]
     /// Whether a try whose end is not known has happened, by the marker that `send` left.
     func lookUp(_ message: Message, as delivery: ChannelDelivery) async throws(SendError) -> LookUp
 }
@@ -41,6 +43,7 @@ extension NotificationChannel {
     package static var pace: Pace { Pace(perSecond: 1_000, burst: 1_000) }
     package static func bucket(of target: String) -> String { target }
     package var defaultTarget: String? { nil }
+    package func check() async -> [Check] { [] }
 }
 
 /// What a send is about, besides the message.

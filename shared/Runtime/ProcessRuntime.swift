@@ -11,9 +11,11 @@ package struct ProcessRuntime: Sendable {
     private let health: HealthServer?
 
     /// Binds the health port.
-    package init(_ config: ServiceConfig) throws {
+    ///
+    /// - Parameter sink: where the log goes.
+    package init(_ config: ServiceConfig, sink: any LogSink = StandardErrorSink()) throws {
         self.config = config
-        log = config.log
+        log = Logger(service: config.name, level: config.logLevel, sink: sink)
         readiness = Readiness()
         health =
             config.healthPort == 0

@@ -15,6 +15,10 @@ package struct ServiceRuntime: Sendable {
     package let readiness: Readiness
     package let pool: Pool
     package let postgres: PostgresConfig
+    /// What this process looks at for `bgagent doctor`; each part adds its own.
+    package let checks: CheckList
+    /// Keeps the lines about tasks for `bgagent logs`.
+    private let taskLines: TaskLogSink
     private let process: ProcessRuntime
 
     /// Opens no connection yet, but binds the health port.
@@ -26,8 +30,10 @@ package struct ServiceRuntime: Sendable {
         _ config: ServiceConfig, poolSize: Int = 8, lockTimeout: Duration = .seconds(2),
         statementTimeout: Duration = .seconds(5)
     ) throws {
-        process = try ProcessRuntime(config)
         self.config = config
+        checks = CheckList(outsideEvery: config.checkEvery)
+        taskLines = TaskLogSink(StandardErrorSink())
+        process = try ProcessRuntime(config, sink: taskLines)
         log = process.log
         readiness = process.readiness
         readiness.set("schema", false)
@@ -55,8 +61,21 @@ package struct ServiceRuntime: Sendable {
     /// Runs until SIGTERM or until something cannot be mended, then ends the process.
     package func runAndExit(_ services: [any Service]) async -> Never {
         let gate = SchemaGate(pool: pool, readiness: readiness, log: log)
-        let gated: [any Service] = services.map { GatedService(service: $0, gate: gate) }
+        let gated: [any Service] = (observers + services).map { GatedService(service: $0, gate: gate) }
         await process.runAndExit([pool, gate] + gated)
+    }
+
+    /// What tells of this process, on a connection apart from its work. Their own lines go to standard error alone.
+    private var observers: [any Service] {
+        let own = Pool(postgres, size: 1)
+        let log = config.log
+        let report = SelfReport(
+            service: config.name, every: config.reportEvery, checks: checks, readiness: readiness, pool: own, log: log)
+        guard
+            let writer = try? TaskLogWriter(
+                taskLines, service: config.name, instance: report.instance, pool: own, log: log)
+        else { return [report] }
+        return [writer, report]
     }
 }
 

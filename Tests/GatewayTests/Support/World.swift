@@ -87,7 +87,10 @@ final class World: Sendable {
             let world = World(
                 databaseURL: url, pool: pool, api: api, metrics: metrics, admin: admin,
                 promised: try Promised(api.endpoints))
-            let services = [Task { try await api.watch.run() }, Task { try await api.server.run() }]
+            let services = [
+                Task { try await api.watch.run() }, Task { try await api.logWatch.run() },
+                Task { try await api.server.run() },
+            ]
             let outcome: Swift.Result<Result, any Error>
             do {
                 outcome = .success(try await body(world))

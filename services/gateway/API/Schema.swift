@@ -1,4 +1,5 @@
 import Domain
+import Store
 
 /// A named shape of `data`, with the JSON schema that the description shows and tests hold every answer against.
 struct Schema: Sendable {
@@ -178,6 +179,72 @@ struct Schema: Sendable {
     static let deadLetter = Schema("DeadLetter", members: letterMembers + [("body", text)])
     static let settledLetter = Schema(
         "SettledDeadLetter", ["dead_letter_id": text, "action": text, "dry_run": truth, "effect": text])
+
+    // MARK: - Operations
+
+    private static let checks: JSONValue = [
+        "type": "array",
+        "items": object(["name": text, "ok": truth, "detail": text, "remedy": orNull(text)]),
+    ]
+    static let doctor = Schema(
+        "Diagnosis",
+        [
+            "ok": truth, "version": text, "schema": whole,
+            "failures": [
+                "type": "array",
+                "items": object([
+                    "service": text, "instance": orNull(text), "check": text, "detail": text, "remedy": text,
+                ]),
+            ],
+            "services": [
+                "type": "array",
+                "items": object([
+                    "service": text, "required": truth,
+                    "state": [
+                        "type": "string", "enum": .array(Diagnosis.State.allCases.map { .string($0.rawValue) }),
+                    ],
+                    "instances": [
+                        "type": "array",
+                        "items": object([
+                            "instance": text, "version": text, "schema": whole, "silent": truth, "seen_age_s": whole,
+                            "uptime_s": whole, "checks": checks,
+                        ]),
+                    ],
+                ]),
+            ],
+        ])
+    static let repoCheck = Schema(
+        "RepositoryCheck",
+        [
+            "repo": text, "state": ["type": "string", "enum": ["pending", "passed", "failed"]], "requested_at": time,
+            "checked_at": orNull(time), "checks": checks,
+        ])
+    static let logPage = Schema(
+        pageOf: Schema(
+            "LogLine",
+            [
+                "seq": whole, "at": time, "service": text, "instance": text, "attempt": orNull(whole),
+                "level": ["type": "string", "enum": .array(TaskLogLine.levels.map { .string($0) })], "message": text,
+                "fields": anyObject,
+            ]))
+    static let top = Schema(
+        "TaskTop",
+        [
+            "status": status.json, "tool_age_s": orNull(whole),
+            "tokens": object(["input": whole, "output": whole, "cache_read": whole]), "cost_last_5_min_usd": amount,
+            "sandbox": orNull(
+                object([
+                    "state": text, "backend": text, "node": orNull(text), "age_s": orNull(whole),
+                    "lease_left_s": orNull(whole), "cpu_percent": orNull(amount), "memory_bytes": orNull(whole),
+                    "pids": orNull(whole),
+                ])),
+            "notifications": object(["waiting": whole, "unknown": whole, "dead": whole]),
+            "outbox": object(["messages": whole, "oldest_age_s": whole]),
+            "events": [
+                "type": "array",
+                "items": object(["seq": whole, "event_type": text, "age_s": whole, "metadata": anyObject]),
+            ],
+        ])
 
     static let description = Schema("Description", members: [])
 }

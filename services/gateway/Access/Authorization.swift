@@ -6,7 +6,7 @@ enum Verb: String, Sendable, CaseIterable {
     case submitTask, listTasks, readTask, cancelTask
     case listRepos, readRepos, changeRepos
     case readAccount, manageTokens, administerUsers
-    case operate
+    case operate, diagnose
 }
 
 /// What it is done to.
@@ -57,7 +57,7 @@ func authorize(_ who: Principal, _ verb: Verb, _ subject: Subject = .platform) -
     case (.readTask, _), (.cancelTask, _), (.readRepos, _):
         return .hidden
     case (.submitTask, _), (.changeRepos, _), (.readAccount, _), (.manageTokens, _), (.administerUsers, _),
-        (.operate, _):
+        (.operate, _), (.diagnose, _):
         return .forbidden
     }
 }

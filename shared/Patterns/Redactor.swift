@@ -1,28 +1,27 @@
-import Patterns
-
-/// Replaces what looks like a secret. Only the secret's own bytes change, so that what is sent twice stays the same.
-struct Redactor: Sendable {
+/// Replaces what looks like a secret, by the same rules wherever text of an agent is kept. Only the secret's own bytes
+/// change, so that what is sent twice stays the same.
+package struct Redactor: Sendable {
     private let patterns: [(Pattern, String)]
 
     /// Throws when a pattern does not compile, which a test of this build would have shown.
-    init(limits: Pattern.Limits = Pattern.Limits()) throws {
+    package init(limits: Pattern.Limits = Pattern.Limits()) throws {
         patterns = try Redactor.sources.map { (try Pattern($0.pattern, limits: limits), $0.name) }
     }
 
     /// Which patterns fit anywhere in the text, by number. Throws when one cannot get through it.
-    func suspects(in text: String) throws -> [Int] {
+    package func suspects(in text: String) throws -> [Int] {
         try patterns.indices.filter { try patterns[$0].0.isMatch(text) }
     }
 
     /// Where those patterns fit in the text, in bytes, each with what was found there.
-    func spans(in text: String, _ numbers: [Int]) throws -> [(Range<Int>, String)] {
+    package func spans(in text: String, _ numbers: [Int]) throws -> [(Range<Int>, String)] {
         try numbers.flatMap { number in
             try patterns[number].0.matches(in: text).map { ($0.range, patterns[number].1) }
         }
     }
 
     /// The text without secrets. A text that the patterns cannot get through is withheld whole.
-    func redact(_ text: String) -> String {
+    package func redact(_ text: String) -> String {
         var result = text
         for (pattern, name) in patterns {
             do {

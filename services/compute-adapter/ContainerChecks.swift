@@ -1,0 +1,20 @@
+import ContainerEngine
+import Domain
+
+extension ContainerBackend {
+    /// Whether the engine answers, and so whether a sandbox can start. The proxy between the two lets through nothing
+    /// that asks for images, so a missing one shows in the reason of the first session that wants it.
+    func check() -> [Check] {
+        do {
+            let version = try engine.call("GET", "/version")["Version"]?.string ?? "of an unknown version"
+            let count = try running().count
+            return [.passed("backend", "container; engine \(version), \(count) sandboxes run")]
+        } catch {
+            return [
+                .failed(
+                    "backend", "the container engine does not answer: \(error)",
+                    remedy: "Start the engine and, with Docker Compose, the service engine-proxy; see BGAGENT_ENGINE_URL.")
+            ]
+        }
+    }
+}
