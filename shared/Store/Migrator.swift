@@ -17,6 +17,7 @@ package struct Migration: Sendable {
         Migration(3, "runs", PackageResources.v0003_runs_sql),
         Migration(4, "model_calls", PackageResources.v0004_model_calls_sql),
         Migration(5, "audit", PackageResources.v0005_audit_sql),
+        Migration(6, "members", PackageResources.v0006_members_sql),
     ]
 
     private init(_ version: Int, _ name: String, _ bytes: [UInt8]) {
