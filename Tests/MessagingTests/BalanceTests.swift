@@ -135,7 +135,9 @@ struct BalanceTests {
                     for task in tasks { try await eventually("it is done") { try spine.effects(of: task) == [1] } }
                     let done = try spine.connection().query(
                         "SELECT task_id, worker FROM spine_effects WHERE task_id = ANY(\(tasks.map(\.rawValue)))"
-                    ).reduce(into: [:]) { $0[try $1.get("task_id", as: String.self)] = try $1.get("worker", as: String.self) }
+                    ).reduce(into: [String: String]()) { done, row in
+                        done[try row.get("task_id", as: String.self)] = try row.get("worker", as: String.self)
+                    }
                     for task in tasks { #expect(done[task.rawValue] == first.withLock { $0[task] }) }
                     #expect(Set(done.values).count == 2)
                 }

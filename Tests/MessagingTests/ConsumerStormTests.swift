@@ -30,8 +30,7 @@ struct ConsumerStormTests {
     }
 
     /// The same with a handler that takes its time and fails now and then, and with connections that break.
-    @Test func `replica storm: slow and failing work is done once and in order, whoever is killed or frozen`() async throws
-    {
+    @Test func `replica storm: slow and failing work is done once and in order, whoever dies`() async throws {
         let (tasks, each, kills, freezes, cuts) = isFullRun ? (500, 20, 30, 10, 5) : (100, 10, 4, 2, 1)
         let faults =
             [Fault](repeating: .kill, count: kills) + [Fault](repeating: .freeze, count: freezes)

@@ -5,8 +5,8 @@ import Testing
 @testable import Messaging
 
 @Suite struct PartitionPlanTests {
-    private static func plan(_ places: [(id: String, places: [Int64])]) -> PartitionPlan {
-        PartitionPlan(members: places.map { ConsumerMember(id: $0.id, places: $0.places) })
+    private static func plan(_ places: [(String, [Int64])]) -> PartitionPlan {
+        PartitionPlan(members: places.map { ConsumerMember(id: $0.0, places: $0.1) })
     }
 
     @Test(arguments: [
@@ -14,7 +14,7 @@ import Testing
         (8, [1, 1, 1, 1, 1, 1, 1, 1]), (11, [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0]),
     ])
     func `partitions are shared out by rank, and whoever has none stands by`(count: Int, expected: [Int]) {
-        let plan = Self.plan((0..<count).map { ("m\($0)", Array(repeating: 0, count: 8)) })
+        let plan = Self.plan((0..<count).map { ("m\($0)", [Int64](repeating: 0, count: 8)) })
         let owned = plan.members.map { plan.owned(by: $0.id, of: 8) }
         #expect(owned.map(\.count) == expected)
         #expect(owned.reduce(into: Set<Int>()) { $0.formUnion($1) } == Set(0..<8))
@@ -30,29 +30,41 @@ import Testing
         #expect(plan.places(in: 0).isEmpty)
     }
 
-    /// Members a and b; a owns partition 0. Who stands there, and who knew whom when it took its place.
+    /// Members a and b; a owns partition 0 and stands there at place `owner`. `who` took a place there, knowing those
+    /// `ahead`.
+    struct Line: Sendable {
+        let owner: Int64
+        let who: String
+        let ahead: [PartitionPlace]
+        let goes: Bool
+
+        init(_ owner: Int64, _ who: String, knows ahead: [(String, Int64)], goes: Bool) {
+            self.owner = owner
+            self.who = who
+            self.ahead = ahead.map { PartitionPlace(member: $0.0, number: $0.1) }
+            self.goes = goes
+        }
+    }
+
     @Test(arguments: [
         // The owner never goes back, whatever is ahead of it.
-        (a: Int64(1), who: "a", ahead: [("b", 7)], goes: false),
+        Line(1, "a", knows: [("b", 7)], goes: false),
         // Behind the owner's place: stay.
-        (a: 1, who: "b", ahead: [("a", 1)], goes: false),
-        (a: 1, who: "b", ahead: [("c", 4), ("a", 1)], goes: false),
+        Line(1, "b", knows: [("a", 1)], goes: false),
+        Line(1, "b", knows: [("c", 4), ("a", 1)], goes: false),
         // The owner came later, or took a new place since.
-        (a: 1, who: "b", ahead: [], goes: true),
-        (a: 2, who: "b", ahead: [("a", 1)], goes: true),
+        Line(1, "b", knows: [], goes: true),
+        Line(2, "b", knows: [("a", 1)], goes: true),
         // The owner stands in no line yet: who is served goes on.
-        (a: 0, who: "b", ahead: [], goes: false),
-        (a: 0, who: "b", ahead: [("a", 1)], goes: false),
+        Line(0, "b", knows: [], goes: false),
+        Line(0, "b", knows: [("a", 1)], goes: false),
         // A process that is no member yet, or was removed, gives way like any other.
-        (a: 1, who: "", ahead: [], goes: true),
-        (a: 1, who: "gone", ahead: [("a", 1)], goes: false),
-    ] as [(a: Int64, who: String, ahead: [(String, Int64)], goes: Bool)])
-    func `who does not know the owner ahead goes back`(
-        a: Int64, who: String, ahead: [(String, Int64)], goes: Bool
-    ) {
-        let plan = Self.plan([("a", [a, 5]), ("b", [9, 9])])
-        let known = Set(ahead.map { PartitionPlace(member: $0.0, number: $0.1) })
-        #expect(plan.mustGoBack(who, in: 0, ahead: known) == goes)
+        Line(1, "", knows: [], goes: true),
+        Line(1, "gone", knows: [("a", 1)], goes: false),
+    ])
+    func `who does not know the owner ahead goes back`(line: Line) {
+        let plan = Self.plan([("a", [line.owner, 5]), ("b", [9, 9])])
+        #expect(plan.mustGoBack(line.who, in: 0, ahead: Set(line.ahead)) == line.goes)
     }
 
     @Test func `a row with other partitions than ours counts as standing nowhere`() {
@@ -79,13 +91,13 @@ import Testing
 /// A broker's lines and the members' rows, one step at a time.
 private struct House {
     private struct Member {
-        var standing: [(number: Int64, ahead: Set<PartitionPlace>)] = Array(repeating: (0, []), count: partitions)
+        var standing: [(number: Int64, ahead: Set<PartitionPlace>)] = Array(repeating: (0, []), count: House.partitions)
         /// What it learned when it looked last.
         var plan: PartitionPlan
     }
 
     private static let partitions = 8
-    private var lines = Array(repeating: [PartitionPlace](), count: partitions)
+    private var lines = Array(repeating: [PartitionPlace](), count: House.partitions)
     private var rows: [ConsumerMember] = []
     private var members: [String: Member] = [:]
     private var last: Int64 = 0

@@ -11,7 +11,8 @@ import Threads
 /// Three processes of one consumer, with all times as the product has them.
 @Suite(.serialized, .timeLimit(.minutes(6)))
 struct ReplicaTests {
-    @Test func `three replicas each handle more than a fifth, and a join is balanced within five seconds`() async throws {
+    @Test func `three replicas each handle more than a fifth, and a join is balanced within five seconds`() async throws
+    {
         try await Spine.with { spine in
             try await Workers.with(spine) { workers in
                 var replicas = [try Self.start("one", workers), try Self.start("two", workers)]

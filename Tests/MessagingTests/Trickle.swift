@@ -101,7 +101,8 @@ extension Spine {
                 LIMIT \(count)) AS last GROUP BY worker
             """)
         return try rows.reduce(into: [:]) { shares, row in
-            shares[try row.get("worker")] = Double(try row.get("effects", as: Int64.self)) / Double(count)
+            let effects = try row.get("effects", as: Int64.self)
+            shares[try row.get("worker", as: String.self)] = Double(effects) / Double(count)
         }
     }
 

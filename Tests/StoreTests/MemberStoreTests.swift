@@ -35,10 +35,11 @@ import Testing
             #expect(view.me == ids[1])
             #expect(view.members.map(\.id) == ids)
             #expect(view.members[1].places == [1, 2, 3, 4, 5, 6, 7, 8])
-            #expect(try renew(connection, ids[0]).members == [
-                ConsumerMember(id: ids[0], places: Self.places), view.members[1],
-                ConsumerMember(id: ids[2], places: Self.places),
-            ])
+            #expect(
+                try renew(connection, ids[0]).members == [
+                    ConsumerMember(id: ids[0], places: Self.places), view.members[1],
+                    ConsumerMember(id: ids[2], places: Self.places),
+                ])
         }
     }
 
@@ -147,7 +148,7 @@ import Testing
                         return [me]
                     }
                 }
-                return try await group.reduce(into: []) { $0 += $1 }
+                return try await group.reduce(into: [String]()) { $0 += $1 }
             }
             let connection = try fixture.connection()
             let seen = try MemberStore.members("c", in: connection).map(\.id)
