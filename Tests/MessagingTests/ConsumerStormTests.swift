@@ -7,7 +7,7 @@ import Postgres
 import TestSupport
 import Testing
 
-@Suite(.serialized, .timeLimit(.minutes(6)))
+@Suite(.serialized, .timeLimit(.minutes(isFullRun ? 20 : 6)))
 struct ConsumerStormTests {
     private enum Fault {
         case kill

@@ -38,7 +38,7 @@ def tell_ready(**_: Any) -> None:
     Path(os.environ["PEER_READY"]).touch()
 
 
-@app.task(autoretry_for=(OSError, http.client.HTTPException), max_retries=5)
+@app.task(name="send", autoretry_for=(OSError, http.client.HTTPException), max_retries=5)
 def send(url: str, effect_id: str, channel: str) -> None:
     """Posts one message; each thread keeps its connection."""
     at = urlsplit(url)
