@@ -80,19 +80,18 @@ final class ParkedReplay: Sendable {
         let busy = await lanes.busyQueues
         var held: [String] = []
         for (partition, queue) in stream.queues.enumerated() {
-            let key = key(partition)
-            if owned.contains(partition) {
-                if try await lock.tryAcquire(key) { held.append(queue) }
-            } else if others[partition].elapsed < settings.replayEvery * 4 {
-                if lock.isHeld(key) { held.append(queue) }
-            } else if !lock.isHeld(key) {
+            let name = key(partition)
+            let isDue = owned.contains(partition) || others[partition].elapsed >= settings.replayEvery * 4
+            if lock.isHeld(name) {
+                if owned.contains(partition) || !isDue || busy.contains(queue) {
+                    held.append(queue)
+                } else {
+                    others[partition] = .now
+                    try await lock.release(name)
+                }
+            } else if isDue {
                 others[partition] = .now
-                if try await lock.tryAcquire(key) { held.append(queue) }
-            } else if busy.contains(queue) {
-                held.append(queue)
-            } else {
-                others[partition] = .now
-                try await lock.release(key)
+                if try await lock.tryAcquire(name) { held.append(queue) }
             }
         }
         return held
