@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from bench import delivery, demonstration, footprint, peers, reads, report, submit, watchers
+from bench import delivery, demonstration, footprint, peers, reads, replicas, report, submit, watchers
 from bench.processes import Failed
 from bench.world import ROOT, Settings, World
 
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[World], list[report.Figure]]] = {
     "reads": reads.measure,
     "watchers": watchers.measure,
     "delivery": delivery.measure,
+    "replicas": replicas.measure,
     "footprint": footprint.measure,
 }
 
@@ -64,7 +65,7 @@ def main() -> int:
     figures: list[report.Figure] = []
     failed: list[str] = []
     wanted = asked.parts or list(PARTS)
-    if {"submit", "reads"} & set(wanted):
+    if {"submit", "reads", "replicas"} & set(wanted):
         peers.install()
     for part in wanted:
         began = time.monotonic()

@@ -1,6 +1,7 @@
 """Stands where Slack's Web API would, takes every message at once, and remembers when each came.
 
-`python -m bench.sink PORT FILE`; on SIGTERM it writes a line `effect_id nanoseconds` for each message into FILE.
+`python -m bench.sink PORT FILE`; a GET says how many came. On SIGTERM it writes a line `effect_id nanoseconds` for each
+message into FILE.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Connection(asyncio.Protocol):
             self._answer(body, now)
 
     def _answer(self, body: bytes, now: int) -> None:
-        answer = {"status": "ok", "ok": True}
+        answer: dict[str, object] = {"status": "ok", "ok": True, "arrived": len(self._arrivals)}
         if body:
             message = json.loads(body)
             self._arrivals.append((message["metadata"]["event_payload"]["effect_id"], now))

@@ -191,7 +191,8 @@ class World:
         for folder in ("data", "secrets"):
             (self.files / folder).mkdir(mode=0o700, exist_ok=True)
         env = {**self.environment(name), **settings}
-        return Process(name, [str(self._bin / name)], env, self.files / f"{name}.log", (self.ports[name], "/ready"))
+        port = int(env["BGAGENT_HEALTH_PORT"])
+        return Process(name, [str(self._bin / name)], env, self.files / f"{name}.log", (port, "/ready"))
 
     def ready(self, name: str, **settings: str) -> Process:
         """Starts a service and waits until it can work."""

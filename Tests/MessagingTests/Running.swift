@@ -8,7 +8,7 @@ import Telemetry
 
 /// A handler made of a closure.
 struct Scripted: MessageHandler {
-    let consumer = "test"
+    var consumer = "test"
     var callsOutside = false
     let body: @Sendable (Message, Step) async throws -> Outcome
 
@@ -22,12 +22,12 @@ struct Scripted: MessageHandler {
 
 extension Step {
     /// The effect that tests count: one row, in the transaction of the position.
-    func record(_ message: Message) async throws -> Outcome {
+    func record(_ message: Message, by worker: String = "here") async throws -> Outcome {
         try await commit { tx in
             _ = try tx.query(
                 """
-                INSERT INTO spine_effects (task_id, seq, worker)
-                VALUES (\(message.taskID.rawValue), \(message.seq), 'here')
+                INSERT INTO spine_effects (task_id, seq, worker, queue)
+                VALUES (\(message.taskID.rawValue), \(message.seq), \(worker), \(message.queue))
                 """)
         }
         return .done
@@ -72,16 +72,19 @@ extension Spine {
         settings.replayEvery = .milliseconds(10)
         settings.repairAfter = .milliseconds(100)
         settings.retry = RetryPolicy(base: .milliseconds(5), cap: .milliseconds(20))
+        settings.lookEvery = .milliseconds(50)
+        settings.memberLease = .seconds(1)
         return settings
     }
 
     func consumer(
-        of stream: TaskStream = .commands, _ handler: any MessageHandler, _ settings: ConsumerSettings = Spine.quick
+        of stream: TaskStream = .commands, _ handler: any MessageHandler, _ settings: ConsumerSettings = Spine.quick,
+        readiness: Readiness = Readiness(), metrics: Metrics = Metrics()
     ) throws -> Running {
         try Running(self) { pool, amqp, lock in
             OrderedConsumer(
-                stream, handler, pool: pool, amqp: amqp, replayLock: lock, settings: settings, readiness: Readiness(),
-                log: .silent, metrics: Metrics())
+                stream, handler, pool: pool, amqp: amqp, replayLock: lock, settings: settings, readiness: readiness,
+                log: .silent, metrics: metrics)
         }
     }
 

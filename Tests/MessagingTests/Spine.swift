@@ -42,7 +42,8 @@ struct Spine: Sendable {
             script: """
                 CREATE TABLE spine_effects (
                     position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, task_id text NOT NULL,
-                    seq bigint NOT NULL, worker text NOT NULL, UNIQUE (task_id, seq))
+                    seq bigint NOT NULL, worker text NOT NULL, queue text,
+                    at timestamptz NOT NULL DEFAULT clock_timestamp(), UNIQUE (task_id, seq))
                 """)
     }
 

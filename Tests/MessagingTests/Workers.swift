@@ -33,12 +33,19 @@ final class Workers: Sendable {
     }
 
     /// Starts one; its sessions in Postgres bear `name`.
-    func start(_ mode: String, name: String = Spine.underTest) throws -> ChildProcess {
+    ///
+    /// - Parameters:
+    ///   - isScaled: false leaves all times as the product has them.
+    ///   - isSlow: true has its handler take its time, and fail now and then.
+    func start(
+        _ mode: String, name: String = Spine.underTest, isScaled: Bool = true, isSlow: Bool = false
+    ) throws -> ChildProcess {
         let spec = ChildProcess.Spec(
             program, [mode],
             environment: [
                 "SPINE_NAME": name, "SPINE_POSTGRES_URL": spine.database,
-                "SPINE_AMQP_URL": spine.broker + "?heartbeat=1",
+                "SPINE_AMQP_URL": spine.broker + (isScaled ? "?heartbeat=1" : ""),
+                "SPINE_TIMING": isScaled ? "scaled" : "product", "SPINE_HANDLER": isSlow ? "slow" : "quick",
             ])
         let child = try ChildProcess.start(spec)
         all.withLock { $0.append(child) }

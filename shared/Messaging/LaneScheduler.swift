@@ -25,11 +25,25 @@ actor LaneScheduler {
     private let width: Int
     private let executor: MessageExecutor
     private var waiting: [TaskID: [LaneItem]] = [:]
-    private var running: [TaskID: Task<Void, Never>] = [:]
+    private var running: [TaskID: Lane] = [:]
     private var ready: [TaskID] = []
-    private var refusals = 0
+    /// Messages that are put aside just now, by queue.
+    private var refusals: [String: Int] = [:]
     private var closed = false
-    private var idle: [CheckedContinuation<Void, Never>] = []
+    /// Queues of which nothing is taken.
+    private var leaving: Set<String> = []
+    private var idle: [Waiter] = []
+
+    private struct Lane {
+        let queue: String
+        var work: Task<Void, Never>?
+    }
+
+    /// Waits until nothing runs: of one queue, or of all.
+    private struct Waiter {
+        let queue: String?
+        let continuation: CheckedContinuation<Void, Never>
+    }
 
     init(width: Int, executor: MessageExecutor) {
         self.width = width
@@ -38,7 +52,7 @@ actor LaneScheduler {
 
     /// Puts an item behind those of its task. After `drain` began, nothing is taken: it stays with the broker.
     func add(_ item: LaneItem) {
-        guard !closed else { return }
+        guard !closed, !leaving.contains(item.message.queue) else { return }
         let task = item.message.taskID
         waiting[task, default: []].append(item)
         if running[task] == nil && waiting[task]?.count == 1 { ready.append(task) }
@@ -47,11 +61,11 @@ actor LaneScheduler {
 
     /// A message that cannot be decoded belongs to no lane.
     func refuse(_ delivery: Delivery, reason: String, ack: @escaping @Sendable () -> Void) {
-        guard !closed else { return }
-        refusals += 1
+        guard !closed, !leaving.contains(delivery.queue) else { return }
+        refusals[delivery.queue, default: 0] += 1
         Task {
             await executor.refuse(delivery, reason: reason, ack: ack)
-            refusals -= 1
+            refusals[delivery.queue, default: 0] -= 1
             tellIdle()
         }
     }
@@ -59,38 +73,78 @@ actor LaneScheduler {
     /// Tasks whose messages are queued or handled here.
     var busy: Set<TaskID> { Set(running.keys).union(waiting.keys) }
 
-    /// Drops what has not begun: the connection it came by is gone, so all of it comes again.
-    func forgetWaiting() {
-        waiting.removeAll()
-        ready.removeAll()
+    /// Queues of which a message is queued or handled here.
+    var busyQueues: Set<String> {
+        Set(running.values.map(\.queue)).union(waiting.values.compactMap { $0.first?.message.queue })
     }
 
-    /// Takes nothing new and returns when what runs has ended. What takes too long is cancelled and left to the broker.
+    /// Takes messages of a queue again, after `drain` or `forget`.
+    func open(_ queue: String) {
+        leaving.remove(queue)
+        executor.enter(queue)
+    }
+
+    /// Drops what has not begun of a queue: the channel it came by is gone, so all of it comes again. Who waits for what
+    /// runs waits no longer.
+    func forget(_ queue: String) {
+        dropWaiting(of: queue)
+        release { $0.queue == queue }
+    }
+
+    /// Takes nothing new of a queue and returns when what runs of it has ended, which its handlers' deadline bounds. What
+    /// cannot be finished is left to the broker.
+    ///
+    /// - Parameter isLost: true when what runs could not be acked any more; then nothing is waited for.
+    func drain(_ queue: String, unless isLost: @Sendable () -> Bool = { false }) async {
+        leaving.insert(queue)
+        executor.leave(queue)
+        dropWaiting(of: queue)
+        if isIdle(queue) || isLost() { return }
+        await withCheckedContinuation { idle.append(Waiter(queue: queue, continuation: $0)) }
+    }
+
+    /// Takes nothing new at all and returns when what runs has ended. What takes too long is cancelled and left to the
+    /// broker.
     func drain() async {
         closed = true
         executor.stop()
-        forgetWaiting()
-        if isIdle { return }
+        waiting.removeAll()
+        ready.removeAll()
+        if isIdle(nil) { return }
         let limit = Task {
             try await Task.sleep(for: LaneScheduler.patience)
-            for lane in running.values { lane.cancel() }
+            for lane in running.values { lane.work?.cancel() }
         }
-        await withCheckedContinuation { idle.append($0) }
+        await withCheckedContinuation { idle.append(Waiter(queue: nil, continuation: $0)) }
         limit.cancel()
     }
 
-    private var isIdle: Bool { running.isEmpty && refusals == 0 }
+    private func dropWaiting(of queue: String) {
+        waiting = waiting.filter { $0.value.first?.message.queue != queue }
+        ready.removeAll { waiting[$0] == nil }
+    }
+
+    private func isIdle(_ queue: String?) -> Bool {
+        guard let queue else { return running.isEmpty && refusals.values.allSatisfy { $0 == 0 } }
+        return refusals[queue, default: 0] == 0 && !running.values.contains { $0.queue == queue }
+    }
 
     private func tellIdle() {
-        guard isIdle else { return }
-        for continuation in idle { continuation.resume() }
-        idle.removeAll()
+        release { isIdle($0.queue) }
+    }
+
+    private func release(_ isOver: (Waiter) -> Bool) {
+        let over = idle.filter(isOver)
+        guard !over.isEmpty else { return }
+        idle.removeAll(where: isOver)
+        for waiter in over { waiter.continuation.resume() }
     }
 
     private func startLanes() {
         while running.count < width, !ready.isEmpty {
             let task = ready.removeFirst()
-            running[task] = Task { await self.runLane(task) }
+            guard let queue = waiting[task]?.first?.message.queue else { continue }
+            running[task] = Lane(queue: queue, work: Task { await self.runLane(task) })
         }
     }
 

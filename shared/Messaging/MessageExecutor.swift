@@ -18,6 +18,7 @@ struct MessageExecutor: Sendable {
     private let handled: Counter
     private let seconds: Histogram
     private let stopping = CommitFlag()
+    private let leaving = Lock<Set<String>>([])
     /// Messages that were being handled when a process ended, more than once, are handled one at a time: the one that
     /// ends processes is then counted alone, not together with its neighbours.
     private let suspects = Turnstile()
@@ -36,6 +37,16 @@ struct MessageExecutor: Sendable {
 
     /// From here on a message that cannot be finished is left to the broker.
     func stop() { stopping.set() }
+
+    /// The same for the messages of one queue, until `enter`.
+    func leave(_ queue: String) { leaving.withLock { _ = $0.insert(queue) } }
+
+    /// Holds the messages of a queue again until they are finished.
+    func enter(_ queue: String) { leaving.withLock { _ = $0.remove(queue) } }
+
+    private func isLeaving(_ queue: String) -> Bool {
+        stopping.isSet || leaving.withLock { $0.contains(queue) }
+    }
 
     func run(_ item: LaneItem) async {
         let message = item.message
@@ -59,7 +70,7 @@ struct MessageExecutor: Sendable {
                     if failures == 1 || failures % 30 == 0 {
                         log.warning("message held", ["type": message.type, "seq": message.seq, "error": "\(error)"])
                     }
-                    if stopping.isSet { return }
+                    if isLeaving(message.queue) { return }
                     try? await Task.sleep(for: Self.holding.delay(afterFailures: failures))
                 }
             }
@@ -70,7 +81,7 @@ struct MessageExecutor: Sendable {
     func refuse(_ delivery: Delivery, reason: String, ack: @Sendable () -> Void) async {
         let consumer = handler.consumer
         let body = String(decoding: delivery.body.prefix(65_536), as: UTF8.self).withoutZeroBytes
-        while !stopping.isSet {
+        while !isLeaving(delivery.queue) {
             do {
                 try await pool.run { connection in
                     try ConsumerStore.deadLetter(
@@ -99,7 +110,7 @@ struct MessageExecutor: Sendable {
             return try await work(item)
         }
         return try await suspects.pass {
-            if stopping.isSet { throw CancellationError() }
+            if isLeaving(message.queue) { throw CancellationError() }
             if deliveries == nil { deliveries = try await countAttempt(message) }
             guard let count = deliveries, count < settings.maxAttempts else {
                 return try await deadLetter(item, reason: "delivered \(settings.maxAttempts) times and never finished")

@@ -21,6 +21,10 @@ package struct ConsumerSettings: Sendable {
     package var replayEvery: Duration = .milliseconds(200)
     /// How long a gap may last before the missing message is made again.
     package var repairAfter: Duration = .seconds(2)
+    /// How often a process looks who shares the partitions with it.
+    package var lookEvery: Duration = .seconds(1)
+    /// After this long without a word a process is no member any more. Long enough to come back after a short outage.
+    package var memberLease: Duration = .seconds(6)
 
     package init() {}
 }
@@ -28,13 +32,16 @@ package struct ConsumerSettings: Sendable {
 /// Law 2 as a service: consumes the partitions of one stream, a lane per task, and enforces order and exactly-once by
 /// the positions in Postgres, whatever the broker, a relay or a woken zombie does.
 ///
-/// Reconnects by itself. A crash at any point leaves either the committed effect or a message that comes again.
+/// Processes of one consumer share the partitions: each stands in the line of every partition, the owner first
+/// (`PartitionPlan`). Reconnects by itself. A crash at any point leaves either the committed effect or a message that
+/// comes again, and the broker serves the next in line.
 package final class OrderedConsumer: Service {
     package let name: String
     private let stream: TaskStream
     private let amqp: AMQPConfig
-    private let pool: Pool
     private let lanes: LaneScheduler
+    private let lines: PartitionLines
+    private let membership: Membership
     private let replays: ParkedReplay
     private let settings: ConsumerSettings
     private let readiness: Readiness
@@ -44,28 +51,36 @@ package final class OrderedConsumer: Service {
         _ stream: TaskStream, _ handler: any MessageHandler, pool: Pool, amqp: AMQPConfig, replayLock: AdvisoryLock,
         settings: ConsumerSettings = ConsumerSettings(), readiness: Readiness, log: Logger, metrics: Metrics = .process
     ) {
-        self.name = "consumer \(handler.consumer)"
+        let consumer = handler.consumer
+        self.name = "consumer \(consumer)"
         self.stream = stream
         self.amqp = amqp
-        self.pool = pool
         self.settings = settings
         self.readiness = readiness
         self.log = log
         let executor = MessageExecutor(handler: handler, pool: pool, settings: settings, log: log, metrics: metrics)
         self.lanes = LaneScheduler(width: settings.lanes, executor: executor)
+        self.lines = PartitionLines(count: stream.queues.count)
+        self.membership = Membership(
+            consumer: consumer, pool: pool, lines: lines, settings: settings, log: log, metrics: metrics)
         self.replays = ParkedReplay(
-            consumer: handler.consumer, stream: stream, pool: pool, lanes: lanes, settings: settings,
+            consumer: consumer, stream: stream, pool: pool, lanes: lanes, lines: lines, settings: settings,
             lock: replayLock, log: log)
         readiness.set(name, false)
     }
 
     package func run() async throws {
         await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.membership.run() }
             group.addTask { await self.replays.run() }
             group.addTask { await self.consume() }
+            group.addTask {
+                // Handlers in flight have a limited time to end; each partition is handed over when its own have.
+                await untilCancelled()
+                await self.lanes.drain()
+            }
             await group.waitForAll()
         }
-        await lanes.drain()
     }
 
     private func consume() async {
@@ -89,22 +104,80 @@ package final class OrderedConsumer: Service {
 
     /// Returns when the task is cancelled; throws why the broker was lost.
     private func serve(_ connection: AMQPConnection) async throws {
-        for queue in stream.queues { _ = try await connection.passiveDeclare(queue: queue) }
-        let consumer = try await connection.openConsumer(queues: stream.queues, prefetch: settings.prefetch)
-        readiness.set(name, true)
-        // Ends with the consumer, and at once when this task is cancelled.
-        for await batch in consumer.deliveries {
-            for delivery in batch { await take(delivery, connection) }
+        let result: Result<Void, any Error>
+        do {
+            for queue in stream.queues { _ = try await connection.passiveDeclare(queue: queue) }
+            await membership.connected()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for partition in stream.queues.indices {
+                    group.addTask { try await self.stand(in: partition, connection) }
+                }
+                try await group.waitForAll()
+            }
+            result = .success(())
+        } catch {
+            result = .failure(error)
         }
-        if Task.isCancelled {
-            // Close only after the handlers in flight have committed and acked: what is unacked goes back in order.
-            await lanes.drain()
-            return await connection.close()
-        }
-        await lanes.forgetWaiting()
-        let failure = consumer.failure ?? connection.failure
+        membership.disconnected()
         await connection.close()
-        throw failure ?? AMQPError(.consumerCancelled, "the deliveries ended")
+        try result.get()
+    }
+
+    /// Stands in the line of one partition until the task is cancelled: takes a place, handles what comes, and takes
+    /// one further back when that is the owner's due. Throws why the place was lost.
+    private func stand(in partition: Int, _ connection: AMQPConnection) async throws {
+        let queue = stream.queues[partition]
+        while !Task.isCancelled {
+            let ahead = lines.places(in: partition)
+            await lanes.open(queue)
+            let consumer = try await connection.openConsumer(queues: [queue], prefetch: settings.prefetch)
+            let stand = lines.enter(partition, behind: ahead)
+            // Nobody has to be served to be ready: who stands by can take over at once.
+            if stand.isComplete { readiness.set(name, true) }
+            membership.hurry()
+            let isLost = await receive(consumer, connection, until: stand.untilGoingBack)
+            lines.leave(partition)
+            if isLost {
+                await lanes.forget(queue)
+                throw consumer.failure ?? connection.failure
+                    ?? AMQPError(.consumerCancelled, "the deliveries of '\(queue)' ended")
+            }
+            // Close only after the handlers in flight have committed and acked: what is unacked goes back in order.
+            await drain(queue, connection)
+            await consumer.close()
+        }
+    }
+
+    /// Handles what comes until the task is cancelled or `end` finishes. True when the deliveries ended before that.
+    private func receive(
+        _ consumer: AMQPConsumer, _ connection: AMQPConnection, until end: AsyncStream<Void>
+    ) async -> Bool {
+        await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for await batch in consumer.deliveries {
+                    for delivery in batch { await self.take(delivery, connection) }
+                }
+                return !Task.isCancelled
+            }
+            group.addTask {
+                for await _ in end {}
+                return false
+            }
+            let isLost = await group.next() ?? false
+            group.cancelAll()
+            return isLost
+        }
+    }
+
+    /// Waits for the handlers of a queue, as long as the connection by which they could ack stands.
+    private func drain(_ queue: String, _ connection: AMQPConnection) async {
+        let lanes = self.lanes
+        let watch = Task {
+            await connection.waitUntilClosed()
+            if !connection.isOpen { await lanes.forget(queue) }
+        }
+        await lanes.drain(queue) { !connection.isOpen }
+        watch.cancel()
     }
 
     private func take(_ delivery: Delivery, _ connection: AMQPConnection) async {

@@ -17,6 +17,7 @@ package struct Migration: Sendable {
         Migration(3, "runs", PackageResources.v0003_runs_sql),
         Migration(4, "model_calls", PackageResources.v0004_model_calls_sql),
         Migration(5, "audit", PackageResources.v0005_audit_sql),
+        Migration(6, "members", PackageResources.v0006_members_sql),
         Migration(7, "accounts", PackageResources.v0007_accounts_sql),
         Migration(8, "diagnosis", PackageResources.v0008_operations_sql),
         Migration(11, "operations", PackageResources.v0011_operations_sql),
