@@ -1,6 +1,6 @@
 /// Writes help from the table. Plain text, at most 100 columns, the same on every machine.
 package enum Help {
-    package static let version = "0.1.0"
+    package static let version = Build.version
 
     /// Help for the verbs whose words begin with `words`: one verb in full, a group or everything as a list.
     /// - Throws: ``UserError`` when no verb begins so.

@@ -28,7 +28,10 @@ struct AgentGateway {
             pool: runtime.pool, directory: config.service.dataDirectory, keep: config.stagingKeep, log: runtime.log)
         await runtime.runAndExit([
             Periodic("staging sweep", every: .seconds(600), log: runtime.log) { try await sweep.runOnce() },
-            calls, try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log),
+            calls,
+            try Server(
+                AgentRouter.server(config), router, name: "agents", log: runtime.log,
+                onAccess: Access.recorder(.process)),
         ])
     }
 

@@ -17,15 +17,19 @@ actor ComputeAdapter {
     private let pool: Pool
     private let threads = IOThreads(name: "sandbox", count: 1)
     private let log: Logger
+    private let metrics: SandboxMetrics
     private var stopping: [String: MonotonicTime] = [:]
     private var isWorking = false
     private var isPending = false
 
-    init(config: ComputeConfig, backend: any ComputeBackend, pool: Pool, log: Logger) {
+    init(
+        config: ComputeConfig, backend: any ComputeBackend, pool: Pool, log: Logger, metrics: Metrics = .process
+    ) {
         self.config = config
         self.backend = backend
         self.pool = pool
         self.log = log
+        self.metrics = SandboxMetrics(capacity: config.capacity, metrics)
     }
 
     /// One pass now; asks during a pass are one more pass.
@@ -56,6 +60,7 @@ actor ComputeAdapter {
         for name in running where !expected.contains(name) {
             if try await end(name) { running.remove(name) }
         }
+        metrics.runs(running.count)
         stopping = stopping.filter { running.contains($0.key) }
         try await clear(except: running.union(expected))
         try await claim(room: capacity - running.count)
@@ -107,8 +112,10 @@ actor ComputeAdapter {
         let backend = self.backend
         do {
             try await threads.run { try backend.start(spec) }
+            metrics.started()
             log.info("sandbox started", ["session": session.name])
         } catch {
+            metrics.failed()
             log.error("sandbox did not start", ["session": session.name, "error": "\(error)"])
             try? await lost(session, reason: "The sandbox did not start: \(error)")
         }
@@ -122,7 +129,10 @@ actor ComputeAdapter {
         let voided = try await pool.transaction {
             try SessionStore.lose(session.taskID, attempt: session.attempt, reason: told, in: $0)
         }
-        if voided { log.warning("sandbox lost", ["session": session.name]) }
+        if voided {
+            metrics.wasLost()
+            log.warning("sandbox lost", ["session": session.name])
+        }
         try? await threads.run { try backend.remove(session.name) }
     }
 
@@ -136,6 +146,7 @@ actor ComputeAdapter {
                 try backend.kill(name)
                 try backend.remove(name)
             }
+            metrics.wasKilled()
             return true
         }
         stopping[name] = .now

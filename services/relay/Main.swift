@@ -10,6 +10,6 @@ struct Relay {
         let relay = OutboxRelay(
             pool: runtime.pool, amqp: try runtime.amqp(), lock: try runtime.locks(), readiness: runtime.readiness,
             log: runtime.log)
-        await runtime.runAndExit([relay, OutboxGauge(pool: runtime.pool, log: runtime.log).service])
+        await runtime.runAndExit([relay])
     }
 }
