@@ -1,3 +1,5 @@
+import Domain
+
 /// Writes help from the table. Plain text, at most 100 columns, the same on every machine.
 package enum Help {
     package static let version = Build.version
