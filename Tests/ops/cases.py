@@ -114,7 +114,7 @@ BUILD = one("bgagent_build_info", "fanout", 'version="0.1.0", schema="5"')
 
 
 def healthy() -> dict[str, str]:
-    """A platform at work with which nothing is wrong: a failure, a lost agent and a busy model now and then."""
+    """A platform at work with which nothing is wrong; now and then a task fails or the model is busy."""
     series = {up(service): steady(1) for service in (*SERVICES, "dispatch-slack")}
     series |= {one("bgagent_build_info", s, 'version="0.1.0", schema="5"'): steady(1) for s in SERVICES}
     series |= {
@@ -182,8 +182,7 @@ def cases() -> Iterator[tuple[str, Case]]:
     """Every case under the name that its test gets."""
     for service in SERVICES:
         yield f"no {service}", Case(("BgagentServiceMissing",), {up(service): f"1x59 _x{MINUTES}"})
-    for name, wrong in WRONG.items():
-        yield name, wrong
+    yield from WRONG.items()
 
 
 SLOW = dict(zip(buckets(TASKS_ROUTE), (steady(0), growing(50), growing(60), growing(60)), strict=True))

@@ -1,4 +1,4 @@
-"""The alert rules: well formed, each with its runbook, firing on what they name and silent on a healthy platform."""
+"""The alert rules: each with its runbook, firing on what it names and silent on a healthy platform."""
 
 from __future__ import annotations
 
