@@ -49,7 +49,8 @@ import Testing
     }
 
     private static func with(
-        freshFor: Duration = .seconds(60), _ body: @escaping @Sendable (Pool, Metrics, PlatformGauges) async throws -> Void
+        freshFor: Duration = .seconds(60),
+        _ body: @escaping @Sendable (Pool, Metrics, PlatformGauges) async throws -> Void
     ) async throws {
         try await withScratchDatabase { url in
             let config = try PostgresConfig(url: url, applicationName: "reconciler-tests")

@@ -16,7 +16,8 @@ import Testing
             #expect(state.slotsUsed == 0)
             #expect(state.outbox == Tally(of: ["outbox"]))
             #expect(Set(state.deadLetters.map(\.of)) == [["fanout"], ["orchestrator"]])
-            #expect(Set(state.effects.map(\.of)) == [["forge", "planned"], ["forge", "sending"], ["forge", "unknown"]])
+            #expect(
+                Set(state.effects.map(\.of)) == [["forge", "planned"], ["forge", "sending"], ["forge", "unknown"]])
             #expect(state.database.bytes > 1_000_000 && state.database.connections >= 1)
             #expect(state.database.maxConnections > state.database.connections)
         }
@@ -72,7 +73,8 @@ import Testing
                     ('b', \(task), 'slack', 'C1', 'pr_created', '{}', now() - interval '9 minutes', 'sent', now())
                 """)
             try ConsumerStore.deadLetter(
-                "fanout", queue: "fanout.0", task: task, seq: 1, messageID: nil, reason: "x", body: "{}", in: connection)
+                "fanout", queue: "fanout.0", task: task, seq: 1, messageID: nil, reason: "x", body: "{}", in: connection
+            )
             try connection.query(
                 """
                 INSERT INTO parked_messages (consumer, task_id, seq, queue, message, reason, due_at, parked_at)

@@ -72,15 +72,18 @@ final class PlatformGauges: Sendable {
             [([], $0.places)]
         }
         add(
-            to: metrics, "bgagent_nodes", "Compute nodes: ready, draining, or silent for too long (forgotten after a day).",
+            to: metrics, "bgagent_nodes",
+            "Compute nodes: ready, draining, or silent for too long (forgotten after a day).",
             ["state"]
         ) { $0.nodes.counts }
         add(
-            to: metrics, "bgagent_users", "Users with tasks that wait, with tasks at work, and with all their slots taken.",
+            to: metrics, "bgagent_users",
+            "Users with tasks that wait, with tasks at work, and with all their slots taken.",
             ["state"]
         ) { $0.users.counts }
         add(
-            to: metrics, "bgagent_repo_slots_used", "Tasks at work, for the repositories with the most of them.", ["repo"]
+            to: metrics, "bgagent_repo_slots_used", "Tasks at work, for the repositories with the most of them.",
+            ["repo"]
         ) { $0.repos.map { ([$0.repo], $0.used) } }
         add(
             to: metrics, "bgagent_repo_slots_limit", "Their limits, where they set one.", ["repo"]
@@ -98,7 +101,8 @@ final class PlatformGauges: Sendable {
             [([], $0.outbox.oldestSeconds)]
         }
         add(
-            to: metrics, "bgagent_effects_open", "Effects on the outside that are not over: notifications and pull requests.",
+            to: metrics, "bgagent_effects_open",
+            "Effects on the outside that are not over: notifications and pull requests.",
             ["channel", "state"]
         ) { $0.effects.counts }
         add(
@@ -142,9 +146,11 @@ struct SweepMetrics: Sendable {
     private let timers: Counter
 
     init(_ metrics: Metrics = .process) {
-        leases = metrics.counter("bgagent_leases_lost_total", "Attempts that were given up because their lease ran out.")
+        leases = metrics.counter(
+            "bgagent_leases_lost_total", "Attempts that were given up because their lease ran out.")
         stranded = metrics.counter(
-            "bgagent_stranded_total", "Tasks that stood still: failed, expired in the queue, or asked to finish once more.",
+            "bgagent_stranded_total",
+            "Tasks that stood still: failed, expired in the queue, or asked to finish once more.",
             labels: ["result"])
         for result in ["failed", "expired", "revived"] { stranded.announce(result) }
         drift = metrics.counter(

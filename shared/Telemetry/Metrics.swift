@@ -44,7 +44,8 @@ package final class Metrics: Sendable {
     }
 
     private func ask(
-        _ name: String, _ help: String, _ labels: [String], kind: String, _ read: @escaping @Sendable () -> [MetricSample]
+        _ name: String, _ help: String, _ labels: [String], kind: String,
+        _ read: @escaping @Sendable () -> [MetricSample]
     ) {
         let asked = AskedFamily(FamilyHead(name: name, help: help, labels: labels), kind: kind, read)
         families.withLock { $0[name] = asked }
