@@ -42,7 +42,10 @@ let modules: [(name: String, dependencies: [String])] = [
     ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
-    ("Runtime", ["Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPServer", "Store", "Messaging"]),
+    (
+        "Runtime",
+        ["Domain", "Config", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPServer", "Store", "Messaging"]
+    ),
     (
         "Notifications",
         [

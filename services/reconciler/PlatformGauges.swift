@@ -48,7 +48,7 @@ final class PlatformGauges: Sendable {
     }
 
     private func read(_ value: (PlatformState) -> [MetricSample]) -> [MetricSample] {
-        guard let look = look.withLock({ $0 }), look.at.elapsed < freshFor else { return [] }
+        guard let look = self.look.withLock({ $0 }), look.at.elapsed < freshFor else { return [] }
         return value(look.state)
     }
 
