@@ -92,7 +92,7 @@ def requests_of(world: World) -> list[bytes]:
 
 def waiting(world: World) -> int:
     """How many the gateway says wait."""
-    found = re.search(r"^gateway_watchers (\d+)", http_get(world.ports["gateway"], "/metrics")[1], re.MULTILINE)
+    found = re.search(r"^bgagent_watchers (\d+)", http_get(world.ports["gateway"], "/metrics")[1], re.MULTILINE)
     return int(found[1]) if found else -1
 
 

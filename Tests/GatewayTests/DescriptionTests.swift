@@ -80,7 +80,9 @@ import Testing
             _ = try await call("GET", "/v1/openapi.json")
             #expect(called == Set(world.api.endpoints.map { "\($0.method) \($0.pattern)" }))
             let exposition = world.metrics.exposition()
-            #expect(exposition.contains(#"http_request_seconds_count{method="POST",route="/v1/tasks",status="201"} 1"#))
+            #expect(
+                exposition.contains(
+                    #"bgagent_http_request_seconds_count{method="POST",route="/v1/tasks",status="201"} 1"#))
         }
     }
 

@@ -114,7 +114,7 @@ import Testing
             }
             try await eventually("all wait") { world.api.watch.count == 20 }
             let gauge = world.metrics.exposition()
-            #expect(gauge.contains("gateway_watchers 20"))
+            #expect(gauge.contains("bgagent_watchers 20"))
             try await world.append(.agentToolCall, to: id)
             try await world.append(.agentTurn, to: quiet)
             #expect(world.api.watch.count == 20)

@@ -40,7 +40,7 @@ import Threads
             #expect(try await world.call("POST", "/v1/logout", as: ada).code == "NOT_A_LOGIN")
             #expect(try await world.get("/v1/me", as: ada).status == 200)
             #expect(try await Self.audit(world) == ["session.login", "session.logout"])
-            #expect(world.metrics.exposition().contains(#"gateway_logins_total{result="ok"} 1"#))
+            #expect(world.metrics.exposition().contains(#"bgagent_logins_total{result="ok"} 1"#))
         }
     }
 

@@ -209,7 +209,7 @@ import Testing
             _ = try Wire(server.port).exchange("GET", "/hello")
             #expect(counted.wait())
         }
-        let expected = #"http_request_seconds_count{method="GET",route="/hello",status="200"} 1"#
+        let expected = #"bgagent_http_request_seconds_count{method="GET",route="/hello",status="200"} 1"#
         #expect(metrics.exposition().contains(expected))
     }
 }

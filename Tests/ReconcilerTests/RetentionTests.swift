@@ -29,8 +29,8 @@ import Testing
             #expect(try TaskStore.load(open, in: connection) != nil)
             #expect(rows.tables["tasks"] == 1)
             #expect(rows.tables["task_events"] == 3)
-            #expect(metrics.exposition().contains(#"reconciler_retention_rows_total{table="tasks"} 1"#))
-            #expect(metrics.exposition().contains(#"reconciler_retention_rows_total{table="task_events"} 3"#))
+            #expect(metrics.exposition().contains(#"bgagent_retention_rows_total{table="tasks"} 1"#))
+            #expect(metrics.exposition().contains(#"bgagent_retention_rows_total{table="task_events"} 3"#))
             #expect(try Self.count("deleted_tasks", connection) == 1)
             #expect(try await Self.sweep(pool).runOnce().total == 0)
         }
@@ -195,11 +195,11 @@ import Testing
             let metrics = Metrics()
             let sweep = SlotSweep(pool: pool, metrics: metrics, log: .silent)
             #expect(try await sweep.runOnce() == 0)
-            #expect(metrics.exposition().contains("reconciler_slot_drift_total 0"))
+            #expect(metrics.exposition().contains("bgagent_slot_drift_total 0"))
             try connection.query("UPDATE user_concurrency SET running = 7")
             try connection.query("UPDATE repo_concurrency SET running = 0")
             #expect(try await sweep.runOnce() == 2)
-            #expect(metrics.exposition().contains("reconciler_slot_drift_total 2"))
+            #expect(metrics.exposition().contains("bgagent_slot_drift_total 2"))
             for table in ["user_concurrency", "repo_concurrency"] {
                 #expect(try Self.count("\(table) WHERE running = 1", connection) == 1)
             }

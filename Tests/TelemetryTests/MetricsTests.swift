@@ -26,6 +26,16 @@ import Threads
         #expect(metrics.exposition().hasSuffix("a_total 0\n"))
     }
 
+    @Test func `an announced series is there at 0 and keeps what it counted`() {
+        let metrics = Metrics()
+        let counter = metrics.counter("jobs_total", "Jobs that ended.", labels: ["result"])
+        counter.announce("failed")
+        #expect(metrics.exposition().contains("jobs_total{result=\"failed\"} 0\n"))
+        counter.increment("failed")
+        counter.announce("failed")
+        #expect(metrics.exposition().contains("jobs_total{result=\"failed\"} 1\n"))
+    }
+
     @Test func `a gauge moves, and a gauge that is asked answers at the scrape`() {
         let metrics = Metrics()
         let gauge = metrics.gauge("open", "Open.")
@@ -34,12 +44,14 @@ import Threads
         let value = Lock(1.0)
         metrics.gauge("asked", "Asked.") { value.withLock { $0 } }
         metrics.gauge("silent", "Silent.") { nil }
-        metrics.gauges("by_queue", "By queue.", label: "queue") { [("a", 1), ("b", 2)] }
+        metrics.gauges("by_queue", "By queue.", labels: ["queue", "kind"]) { [(["a", "x"], 1), (["b", "y"], 2)] }
+        metrics.counter("grown_total", "Grown.") { 4 }
         value.withLock { $0 = 9 }
         let text = metrics.exposition()
         #expect(text.contains("\nopen 3.5\n"))
         #expect(text.contains("\nasked 9\n"))
-        #expect(text.contains("\nby_queue{queue=\"b\"} 2\n"))
+        #expect(text.contains("\nby_queue{queue=\"b\",kind=\"y\"} 2\n"))
+        #expect(text.contains("# TYPE grown_total counter\ngrown_total 4\n"))
         #expect(!text.contains("silent"))
     }
 
@@ -116,7 +128,9 @@ import Threads
             })
         #expect(try #require(values["process_resident_memory_bytes"]) > 1_000_000)
         #expect(try #require(values["process_open_fds"]) >= 3)
+        #expect(try #require(values["process_max_fds"]) >= 3)
         #expect(try #require(values["process_cpu_seconds_total"]) > 0)
+        #expect(metrics.exposition().contains("# TYPE process_cpu_seconds_total counter\n"))
     }
 }
 

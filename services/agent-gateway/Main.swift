@@ -30,7 +30,10 @@ struct AgentGateway {
         GatewayChecks(config).add(to: runtime.checks)
         await runtime.runAndExit([
             Periodic("staging sweep", every: .seconds(600), log: runtime.log) { try await sweep.runOnce() },
-            calls, try Server(AgentRouter.server(config), router, name: "agents", log: runtime.log),
+            calls,
+            try Server(
+                AgentRouter.server(config), router, name: "agents", log: runtime.log,
+                onAccess: Access.recorder(.process)),
         ])
     }
 

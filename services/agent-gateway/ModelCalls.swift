@@ -134,6 +134,7 @@ final class OpenCall: Sendable {
 /// What operators see of the model.
 struct ModelMetrics: Sendable {
     private let requests: Counter
+    private let refusals: Counter
     private let tokens: Counter
     private let cost: Counter
     private let seconds: Histogram
@@ -141,13 +142,21 @@ struct ModelMetrics: Sendable {
 
     init(_ metrics: Metrics) {
         requests = metrics.counter(
-            "bgagent_model_requests_total", "Requests to the model.", labels: ["model", "status"])
+            "bgagent_model_requests_total", "Requests that were passed on to the model, by what came of them.",
+            labels: ["model", "status"])
+        refusals = metrics.counter(
+            "bgagent_model_refusals_total", "Requests to the model that were answered here instead, by the error told.",
+            labels: ["type"])
+        for type in ["budget_exhausted", "rate_limit_error", "invalid_request_error", "overloaded_error"] {
+            refusals.announce(type)
+        }
         tokens = metrics.counter("bgagent_model_tokens_total", "Tokens of the model.", labels: ["model", "kind"])
         cost = metrics.counter("bgagent_model_cost_usd_total", "Dollars spent on the model.", labels: ["model"])
         seconds = metrics.histogram(
             "bgagent_model_request_seconds", "From the request to the last byte of the answer.", labels: ["model"],
             bounds: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600])
         underWay = metrics.gauge("bgagent_model_requests_in_flight", "Requests to the model under way.")
+        underWay.set(0)
     }
 
     func began() { underWay.add(1) }
@@ -158,8 +167,8 @@ struct ModelMetrics: Sendable {
         seconds.observe(elapsed, model)
     }
 
-    /// Refused here, without a model: its name would be whatever an agent wrote.
-    func refused(_ status: Int) { requests.increment("", String(status)) }
+    /// Answered here. Without the model's name, which would be whatever an agent wrote.
+    func refused(_ refusal: ModelRefusal) { refusals.increment(refusal.type) }
 
     func spent(_ model: String, _ usage: TokenUsage, _ spent: USD) {
         tokens.increment(by: Double(usage.input), model, "input")

@@ -61,7 +61,7 @@ struct ModelRoutes: Sendable {
             if refusal.status >= 500 {
                 log.warning("a model request failed", ["error": "\(error)", "request_id": request.id])
             }
-            metrics.refused(refusal.status)
+            metrics.refused(refusal)
             return .response(refusal.response)
         }
     }

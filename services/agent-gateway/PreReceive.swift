@@ -61,7 +61,14 @@ struct PreReceive {
             }
         }
         for (update, verdict) in verdicts {
-            if verdict == .publish { try publish(update, task) }
+            if verdict == .publish {
+                do {
+                    try publish(update, task)
+                } catch let refusal as Refused {
+                    try note(update, "refused", refusal.reason, in: connection)
+                    throw refusal
+                }
+            }
             // Once more after the slow part: an attempt that was moved meanwhile must not report success.
             guard try current(in: connection) != nil else { throw Refused(reason: "this attempt is over") }
             try note(update, "accepted", nil, in: connection)

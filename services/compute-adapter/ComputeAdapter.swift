@@ -20,19 +20,22 @@ actor ComputeAdapter {
     private let log: Logger
     private let collector: LogCollector
     private var meter = UsageMeter()
+    private let metrics: SandboxMetrics
     private var stopping: [String: MonotonicTime] = [:]
     private var isWorking = false
     private var isPending = false
 
     /// Throws when the patterns of secrets do not compile, which a test of this build would have shown.
     init(
-        config: ComputeConfig, backend: any ComputeBackend, pool: Pool, readiness: Readiness? = nil, log: Logger
+        config: ComputeConfig, backend: any ComputeBackend, pool: Pool, readiness: Readiness? = nil, log: Logger,
+        metrics: Metrics = .process
     ) throws {
         self.config = config
         self.backend = backend
         self.pool = pool
         self.readiness = readiness
         self.log = log
+        self.metrics = SandboxMetrics(capacity: config.capacity, metrics)
         collector = try LogCollector(backend: backend, node: config.node, pool: pool, threads: threads, log: log)
     }
 
@@ -77,6 +80,7 @@ actor ComputeAdapter {
         for name in running where !expected.contains(name) {
             if try await end(name) { running.remove(name) }
         }
+        metrics.runs(running.count)
         stopping = stopping.filter { running.contains($0.key) }
         try await clear(except: running.union(expected))
         await mend()
@@ -200,8 +204,10 @@ actor ComputeAdapter {
         let backend = self.backend
         do {
             try await threads.run { try backend.start(spec) }
+            metrics.started()
             log(of: session.name).info("sandbox started")
         } catch {
+            metrics.failed()
             log(of: session.name).error("sandbox did not start", ["error": "\(error)"])
             try? await lost(session, reason: "The sandbox did not start: \(error)")
         }
@@ -217,7 +223,10 @@ actor ComputeAdapter {
         let voided = try await pool.transaction {
             try SessionStore.lose(session.taskID, attempt: session.attempt, reason: told, in: $0)
         }
-        if voided { log(of: session.name).warning("sandbox lost") }
+        if voided {
+            metrics.wasLost()
+            log(of: session.name).warning("sandbox lost")
+        }
         try? await remove(session.name)
     }
 
@@ -229,6 +238,7 @@ actor ComputeAdapter {
             log(of: name).warning("sandbox killed")
             try await threads.run { try backend.kill(name) }
             try await remove(name)
+            metrics.wasKilled()
             return true
         }
         stopping[name] = .now

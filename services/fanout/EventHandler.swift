@@ -13,18 +13,22 @@ struct EventHandler: MessageHandler {
     let directory: ChannelDirectory
     /// The lowest level of preferences.
     let platform: JSONValue
-    let planned: Counter
+    let metrics: EventMetrics
 
     init(directory: ChannelDirectory, platform: JSONValue, metrics: Metrics = .process) {
         self.directory = directory
         self.platform = platform
-        planned = metrics.counter("bgagent_notifications_planned_total", "Notifications planned", labels: ["channel"])
+        self.metrics = EventMetrics(metrics)
     }
 
     func handle(_ message: Message, _ step: Step) async throws -> Outcome {
         guard let event = TaskNotification.Event(message) else { return .deadLetter(reason: "not an event") }
         let channels = try await directory.channels()
-        guard Relevance.mayConcernAnybody(event, channels) else { return .done }
+        guard Relevance.mayConcernAnybody(event, channels) else {
+            try await step.commit { _ in }
+            metrics.took(event, told: [])
+            return .done
+        }
         let (task, platform) = (message.taskID, platform)
         let told = try await step.commit { tx -> [Route] in
             guard let facts = try NotificationStore.facts(task, in: tx) else { return [] }
@@ -42,7 +46,7 @@ struct EventHandler: MessageHandler {
                 in: tx)
             return routes
         }
-        for one in told { planned.increment(by: 1, one.channel) }
+        metrics.took(event, told: told)
         return .done
     }
 }

@@ -23,7 +23,7 @@ struct RestAPI: Sendable {
         let logins = LoginRoutes(
             pool: pool, authenticator: authenticator, gate: gate, work: passwords, settings: settings,
             logins: metrics.counter(
-                "gateway_logins_total", "Attempts to log in by what became of them.", labels: ["result"]))
+                "bgagent_logins_total", "Attempts to log in by what became of them.", labels: ["result"]))
         let accounts =
             logins.endpoints
             + OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings)

@@ -16,15 +16,25 @@ struct Reconciler {
         let retention = RetentionSweep(pool: pool, retention: config.retention, log: log)
         let slots = SlotSweep(pool: pool, log: log)
         let stranded = StrandedSweep(pool: pool, config: config, log: log)
+        let gauges = PlatformGauges(
+            pool: pool, userSlots: config.userSlots, nodeSilence: config.nodeSilence,
+            freshFor: config.gaugesEvery * 3 + .seconds(5))
+        let counts = SweepMetrics()
+        Metrics.process.gauge("bgagent_leader", "1 in the reconciler that does the work, 0 in those that stand by.") {
+            lock.isHeld(Leadership.key) ? 1 : 0
+        }
         await runtime.runAndExit([
             LeaderSweep(name: "timers", interval: .seconds(1), lock: lock, log: log) {
-                _ = try await pool.transaction { try TimerStore.fire(limit: 500, in: $0) }
+                counts.fired(try await pool.transaction { try TimerStore.fire(limit: 500, in: $0) }.count)
             },
             LeaderSweep(name: "leases", interval: config.leaseCheck, lock: lock, log: log) {
-                try await leases.runOnce()
+                counts.lost(try await leases.runOnce())
             },
             LeaderSweep(name: "stranded", interval: config.strandedCheck, lock: lock, log: log) {
-                try await stranded.runOnce()
+                counts.swept(try await stranded.runOnce())
+            },
+            LeaderSweep(name: "gauges", interval: config.gaugesEvery, lock: lock, log: log) {
+                try await gauges.runOnce()
             },
             LeaderSweep(name: "slots", interval: config.recountEvery, lock: lock, log: log) {
                 try await slots.runOnce()

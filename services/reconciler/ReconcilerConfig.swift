@@ -14,6 +14,9 @@ struct ReconcilerConfig: Sendable {
     let recountEvery: Duration
     let retention: Retention
     let retentionEvery: Duration
+    let gaugesEvery: Duration
+    let userSlots: Int
+    let nodeSilence: Int
 
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "reconciler", amqp: false)
@@ -31,6 +34,14 @@ struct ReconcilerConfig: Sendable {
             "BGAGENT_FINALIZE_TRIES", default: 5, in: 1...20, "times a stale finalization is commanded again")
         recountEvery = environment.duration(
             "BGAGENT_RECOUNT_EVERY", default: .seconds(900), "how often slot counters are compared with the tasks")
+        gaugesEvery = environment.duration(
+            "BGAGENT_GAUGES_EVERY", default: .seconds(5), "how often the metrics of the whole platform are read")
+        // As admission knows them: only to tell how full it is.
+        userSlots = environment.int(
+            "BGAGENT_USER_SLOTS", default: 3, in: 1...1000, "tasks of one user at work at once")
+        nodeSilence = environment.int(
+            "BGAGENT_NODE_SILENCE_SECONDS", default: 30, in: 1...3600,
+            "a compute node not heard of for so long offers no places")
         retentionEvery = environment.duration(
             "BGAGENT_RETENTION_EVERY", default: .seconds(3600), in: .seconds(1) ... .seconds(86_400),
             "how often old rows are looked for")

@@ -39,7 +39,7 @@ struct RetentionSweep: Sendable {
         self.retention = retention
         self.log = log
         deleted = metrics.counter(
-            "reconciler_retention_rows_total", "Rows that were deleted because they were old.", labels: ["table"])
+            "bgagent_retention_rows_total", "Rows that were deleted because they were old.", labels: ["table"])
     }
 
     /// Returns what was deleted.

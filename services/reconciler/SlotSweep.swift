@@ -13,7 +13,7 @@ struct SlotSweep: Sendable {
         self.pool = pool
         self.log = log
         drifted = metrics.counter(
-            "reconciler_slot_drift_total", "Slot counters that did not agree with the tasks; a defect.")
+            "bgagent_slot_drift_total", "Slot counters that did not agree with the tasks; each is a defect.")
     }
 
     /// Returns how many counters were wrong.

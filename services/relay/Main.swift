@@ -11,6 +11,6 @@ struct Relay {
             pool: runtime.pool, amqp: try runtime.amqp(), lock: try runtime.locks(), readiness: runtime.readiness,
             log: runtime.log)
         RelayChecks(pool: runtime.pool, broker: BrokerChecks(try runtime.amqp())).add(to: runtime.checks)
-        await runtime.runAndExit([relay, OutboxGauge(pool: runtime.pool, log: runtime.log).service])
+        await runtime.runAndExit([relay])
     }
 }

@@ -115,11 +115,17 @@ package final class Server: Service {
 }
 
 extension Access {
+    /// Methods that are told apart; a client may invent any number of others.
+    private static let methods: Set<String> = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
     /// Counts requests and their seconds by method, route and status.
     package static func recorder(_ metrics: Metrics) -> @Sendable (Access) -> Void {
         let seconds = metrics.histogram(
-            "http_request_seconds", "From the end of a request's head to the last byte of its answer.",
+            "bgagent_http_request_seconds", "From the end of a request's head to the last byte of its answer.",
             labels: ["method", "route", "status"])
-        return { seconds.observe($0.seconds, $0.method, $0.route, String($0.status)) }
+        return { access in
+            let method = methods.contains(access.method) ? access.method : "other"
+            seconds.observe(access.seconds, method, access.route, String(access.status))
+        }
     }
 }

@@ -33,6 +33,9 @@ struct MessageExecutor: Sendable {
         handled = metrics.counter(
             "bgagent_messages_total", "Messages by what became of them", labels: ["consumer", "result"])
         seconds = metrics.histogram("bgagent_message_seconds", "Time to handle one message", labels: ["consumer"])
+        for result in ["done", "duplicate", "parked", "retry", "snooze", "dead", "undecodable"] {
+            handled.announce(handler.consumer, result)
+        }
     }
 
     /// From here on a message that cannot be finished is left to the broker.

@@ -32,7 +32,9 @@ package final class OutboxRelay: Service {
     private let readiness: Readiness
     private let log: Logger
     private let published: Counter
+    private let refused: Counter
     private let unroutable: Counter
+    private let shardsOwned: Gauge
     private let state = Lock(RelayState())
 
     private struct RelayState {
@@ -54,6 +56,13 @@ package final class OutboxRelay: Service {
             "bgagent_relay_published_total", "Messages confirmed by the broker", labels: ["stream"])
         unroutable = metrics.counter(
             "bgagent_relay_unroutable_total", "Messages that no queue took; alarm when it grows", labels: ["stream"])
+        refused = metrics.counter(
+            "bgagent_relay_refused_total", "Messages that the broker refused to take for now", labels: ["stream"])
+        shardsOwned = metrics.gauge("bgagent_relay_shards", "Shards of the outbox that this process publishes")
+        shardsOwned.set(0)
+        for stream in ["commands", "events"] {
+            for counter in [published, refused, unroutable] { counter.announce(stream) }
+        }
         readiness.set(name, false)
     }
 
@@ -64,7 +73,10 @@ package final class OutboxRelay: Service {
             do {
                 let connection = try await AMQPConnection.open(amqp)
                 readiness.set(name, true)
-                defer { readiness.set(name, false) }
+                defer {
+                    readiness.set(name, false)
+                    shardsOwned.set(0)
+                }
                 do {
                     try await relay(connection)
                 } catch {
@@ -96,6 +108,7 @@ package final class OutboxRelay: Service {
                     state.withLock { $0.floor = OutboxFloor() }
                 }
                 (shards, session) = (owned, current)
+                shardsOwned.set(Double(owned.count))
                 looked = .now
             }
             if !shards.isEmpty, try await runOnce(connection, shards: shards) > 0 { lastRow = .now }
@@ -191,6 +204,7 @@ package final class OutboxRelay: Service {
             published.increment(by: 1, row.stream)
             return true
         case .nacked:
+            refused.increment(by: 1, row.stream)
             log.warning("broker refused a message", ["stream": row.stream, "task_id": row.taskID])
         case .returned(let code, let text):
             unroutable.increment(by: 1, row.stream)

@@ -20,6 +20,7 @@ package actor LaneEngine<Channel: NotificationChannel> {
         self.worker = worker
         self.width = width
         lanes = metrics.gauge("bgagent_delivery_lanes", "Lanes at work", labels: ["channel"])
+        lanes.set(0, Channel.name)
     }
 
     /// Something in the lane may be due.

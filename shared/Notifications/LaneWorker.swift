@@ -33,6 +33,9 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
         gate = RateGate(Channel.pace)
         deliveries = metrics.counter(
             "bgagent_deliveries_total", "Tries to notify by what became of them", labels: ["channel", "result"])
+        for result in ["sent", "found", "superseded", "retry", "unknown", "dead", "lost"] {
+            deliveries.announce(Channel.name, result)
+        }
         seconds = metrics.histogram(
             "bgagent_delivery_seconds", "Time that the other side took for one send", labels: ["channel"])
         wait = metrics.histogram(

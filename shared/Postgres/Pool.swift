@@ -33,6 +33,7 @@ package final class Pool: Service {
         var lastFailure: PostgresError?
         var nextTry = MonotonicTime.now
         var isClosed = false
+        var exhausted: UInt64 = 0
     }
 
     private enum Turn {
@@ -44,7 +45,8 @@ package final class Pool: Service {
     package let name = "postgres pool"
     /// Where it connects to.
     package let config: PostgresConfig
-    private let size: Int
+    /// The most connections it opens.
+    package let size: Int
     private let patience: Duration
     private let backoff: Backoff
     private let readiness: Readiness?
@@ -74,6 +76,11 @@ package final class Pool: Service {
     /// How the pool stands.
     package var usage: Usage {
         state.withLock { Usage(open: $0.count - $0.opening, idle: $0.idle.count) }
+    }
+
+    /// How often somebody waited in vain for a free connection.
+    package var exhausted: UInt64 {
+        state.withLock { $0.exhausted }
     }
 
     /// True when the last attempt to connect, if there was any, succeeded.
@@ -166,7 +173,9 @@ package final class Pool: Service {
         case .use(let connection): return connection
         case .open: return try open()
         case .fail(let error): throw error
-        case nil: throw PostgresError.poolExhausted
+        case nil:
+            state.withLock { $0.exhausted += 1 }
+            throw PostgresError.poolExhausted
         }
     }
 

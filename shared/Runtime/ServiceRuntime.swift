@@ -41,6 +41,7 @@ package struct ServiceRuntime: Sendable {
             url: config.postgresURL.revealed, applicationName: "bgagent-\(config.name)", lockTimeout: lockTimeout,
             statementTimeout: statementTimeout)
         pool = Pool(postgres, size: poolSize, readiness: readiness, log: log)
+        Metrics.process.addRuntime(readiness: readiness, pool: pool)
     }
 
     /// The broker's address. Throws when it cannot be read.

@@ -17,6 +17,12 @@ package final class Counter: MetricFamily {
         series.withLock { $0.update(labels, in: head, new: { 0 }) { $0 += amount } }
     }
 
+    /// Shows the series of these label values at 0. A series that begins with its first count hides that count from
+    /// everybody who looks at growth, so values that are known beforehand are announced.
+    package func announce(_ labels: String...) {
+        series.withLock { $0.update(labels, in: head, new: { 0 }) { _ in } }
+    }
+
     func samples() -> [String] {
         series.withLock { $0.sorted }.map { "\(head.name)\(head.labelText($0.labels)) \(metricText($0.value))" }
     }
@@ -47,19 +53,23 @@ package final class Gauge: MetricFamily {
     }
 }
 
-/// A gauge that is asked at each scrape.
-final class AskedGauge: MetricFamily {
-    let head: FamilyHead
-    let kind = "gauge"
-    private let read: @Sendable () -> [(String, Double)]
+/// A number by its label values, as somebody who is asked gives it.
+package typealias MetricSample = (labels: [String], value: Double)
 
-    init(_ head: FamilyHead, _ read: @escaping @Sendable () -> [(String, Double)]) {
+/// A gauge or counter that is asked at each scrape.
+final class AskedFamily: MetricFamily {
+    let head: FamilyHead
+    let kind: String
+    private let read: @Sendable () -> [MetricSample]
+
+    init(_ head: FamilyHead, kind: String, _ read: @escaping @Sendable () -> [MetricSample]) {
         self.head = head
+        self.kind = kind
         self.read = read
     }
 
     func samples() -> [String] {
-        read().map { "\(head.name)\(head.labelText([$0.0])) \(metricText($0.1))" }
+        read().map { "\(head.name)\(head.labelText($0.labels)) \(metricText($0.value))" }
     }
 }
 

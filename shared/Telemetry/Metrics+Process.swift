@@ -10,7 +10,7 @@ extension Metrics {
                 return parts.count > 1 ? Double(parts[1]).map { $0 * pages } : nil
             }
         }
-        gauge("process_cpu_seconds_total", "Processor time the process has used.") {
+        counter("process_cpu_seconds_total", "Processor time the process has used.") {
             var usage = timespec()
             clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &usage)
             return Double(usage.tv_sec) + Double(usage.tv_nsec) / 1e9
@@ -21,6 +21,11 @@ extension Metrics {
             var count = -3  // ".", ".." and the one that lists them
             while readdir(directory) != nil { count += 1 }
             return Double(count)
+        }
+        gauge("process_max_fds", "Descriptors the process may hold open.") {
+            var limit = rlimit()
+            guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return nil }
+            return Double(limit.rlim_cur)
         }
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)

@@ -28,14 +28,26 @@ package final class Metrics: Sendable {
     ///
     /// - Parameter read: runs on the thread that serves the scrape, so it may wait for a lock and nothing else.
     package func gauge(_ name: String, _ help: String, read: @escaping @Sendable () -> Double?) {
-        gauges(name, help, label: nil) { read().map { [("", $0)] } ?? [] }
+        gauges(name, help, labels: []) { read().map { [([], $0)] } ?? [] }
     }
 
-    /// Numbers that are asked for at each scrape, one for each value of a label.
+    /// Numbers that are asked for at each scrape, one for each set of label values.
     package func gauges(
-        _ name: String, _ help: String, label: String?, read: @escaping @Sendable () -> [(String, Double)]
+        _ name: String, _ help: String, labels: [String], read: @escaping @Sendable () -> [MetricSample]
     ) {
-        let asked = AskedGauge(FamilyHead(name: name, help: help, labels: label.map { [$0] } ?? []), read)
+        ask(name, help, labels, kind: "gauge", read)
+    }
+
+    /// A number that only grows and that somebody else counts; asked for like a gauge.
+    package func counter(_ name: String, _ help: String, read: @escaping @Sendable () -> Double?) {
+        ask(name, help, [], kind: "counter") { read().map { [([], $0)] } ?? [] }
+    }
+
+    private func ask(
+        _ name: String, _ help: String, _ labels: [String], kind: String,
+        _ read: @escaping @Sendable () -> [MetricSample]
+    ) {
+        let asked = AskedFamily(FamilyHead(name: name, help: help, labels: labels), kind: kind, read)
         families.withLock { $0[name] = asked }
     }
 

@@ -72,7 +72,7 @@ final class EventWatch: Service {
         self.pool = pool
         self.tick = tick
         self.log = log
-        metrics.gauge("gateway_watchers", "Requests that wait for an event.") { [weak self] in
+        metrics.gauge("bgagent_watchers", "Requests that wait for an event.") { [weak self] in
             self.map { Double($0.count) }
         }
     }
