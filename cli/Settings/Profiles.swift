@@ -7,6 +7,8 @@ package struct Profiles: Sendable {
     package struct Profile: Sendable, Equatable {
         package var apiURL: String?
         package var token: String?
+        /// The authority of the gateway's certificate.
+        package var caFile: String?
     }
 
     package var defaultName: String
@@ -17,7 +19,9 @@ package struct Profiles: Sendable {
         let config = try Self.parse(folder, "config.json")
         let credentials = try Self.parse(folder, "credentials.json")
         defaultName = config.text("default_profile") ?? "default"
-        profiles = (config["profiles"]?.object ?? [:]).mapValues { Profile(apiURL: $0["api_url"]?.string, token: nil) }
+        profiles = (config["profiles"]?.object ?? [:]).mapValues {
+            Profile(apiURL: $0["api_url"]?.string, token: nil, caFile: $0["ca_file"]?.string)
+        }
         for (name, entry) in credentials["profiles"]?.object ?? [:] {
             profiles[name, default: Profile()].token = entry["token"]?.string
         }
@@ -32,7 +36,10 @@ package struct Profiles: Sendable {
 
     /// Writes both files.
     package func save(to folder: SettingsFolder) throws {
-        let addresses = profiles.compactMapValues(\.apiURL).mapValues { JSONValue.object(["api_url": .string($0)]) }
+        let addresses = profiles.filter { $0.value.apiURL != nil }.mapValues { profile in
+            JSONValue.object(
+                ["api_url": profile.apiURL, "ca_file": profile.caFile].compactMapValues { $0.map { .string($0) } })
+        }
         let tokens = profiles.compactMapValues(\.token).mapValues { JSONValue.object(["token": .string($0)]) }
         let config = JSONValue.object(["default_profile": .string(defaultName), "profiles": .object(addresses)])
         let credentials = JSONValue.object(["profiles": .object(tokens)])

@@ -6,6 +6,7 @@ import Messaging
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// What every service of the platform is made of: settings, log, readiness, pool, broker address, health port.
 ///
@@ -16,6 +17,7 @@ package struct ServiceRuntime: Sendable {
     package let readiness: Readiness
     package let pool: Pool
     package let postgres: PostgresConfig
+    package let tracer: Tracer
     private let health: HealthServer?
 
     /// Opens no connection yet, but binds the health port.
@@ -33,7 +35,8 @@ package struct ServiceRuntime: Sendable {
         readiness.set("schema", false)
         postgres = try PostgresConfig(
             url: config.postgresURL.revealed, applicationName: "bgagent-\(config.name)", lockTimeout: lockTimeout,
-            statementTimeout: statementTimeout)
+            statementTimeout: statementTimeout, authorities: config.caFile)
+        tracer = Tracer(config.tracing, service: config.name, caFile: config.caFile, log: log)
         pool = Pool(postgres, size: poolSize, readiness: readiness, log: log)
         health =
             config.healthPort == 0
@@ -42,7 +45,9 @@ package struct ServiceRuntime: Sendable {
     }
 
     /// The broker's address. Throws when it cannot be read.
-    package func amqp() throws -> AMQPConfig { try AMQPConfig(url: config.amqpURL.revealed) }
+    package func amqp() throws -> AMQPConfig {
+        try AMQPConfig(url: config.amqpURL.revealed, authorities: config.caFile)
+    }
 
     /// A session that holds advisory locks for this process.
     package func locks() throws -> AdvisoryLock { try AdvisoryLock(postgres, log: log) }
@@ -61,7 +66,9 @@ package struct ServiceRuntime: Sendable {
         let gate = SchemaGate(pool: pool, readiness: readiness, log: log)
         let health: [any Service] = self.health.map { [$0] } ?? []
         let gated: [any Service] = services.map { GatedService(service: $0, gate: gate) }
-        await ServiceGroup(health + [pool, gate] + gated, readiness: readiness, log: log).runAndExit()
+        // Before the pool, so that it stops after all that makes spans.
+        let tracing: [any Service] = tracer.service.map { [$0] } ?? []
+        await ServiceGroup(health + tracing + [pool, gate] + gated, readiness: readiness, log: log).runAndExit()
     }
 }
 
