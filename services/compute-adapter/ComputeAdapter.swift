@@ -5,6 +5,7 @@ import Postgres
 import Store
 import Telemetry
 import Threads
+import Tracing
 
 /// Makes this node's sandboxes what the sessions in Postgres say: claims what is requested, starts it, stops what should
 /// not run, and tells of what ended without a word.
@@ -15,16 +16,18 @@ actor ComputeAdapter {
     private let config: ComputeConfig
     private let backend: any ComputeBackend
     private let pool: Pool
+    private let tracer: Tracer
     private let threads = IOThreads(name: "sandbox", count: 1)
     private let log: Logger
     private var stopping: [String: MonotonicTime] = [:]
     private var isWorking = false
     private var isPending = false
 
-    init(config: ComputeConfig, backend: any ComputeBackend, pool: Pool, log: Logger) {
+    init(config: ComputeConfig, backend: any ComputeBackend, pool: Pool, tracer: Tracer = .off, log: Logger) {
         self.config = config
         self.backend = backend
         self.pool = pool
+        self.tracer = tracer
         self.log = log
     }
 
@@ -102,13 +105,22 @@ actor ComputeAdapter {
         environment["BGAGENT_HARNESS_TOKEN"] = tokens.harness
         environment["BGAGENT_GIT_TOKEN"] = tokens.git
         environment["BGAGENT_MODEL_TOKEN"] = tokens.model
-        environment["TRACEPARENT"] = traceparent
+        let trace = TaskTrace(traceparent)?.session(session.attempt)
+        environment["TRACEPARENT"] = trace?.traceparent ?? traceparent
         let spec = SandboxSpec(name: session.name, environment: environment)
         let backend = self.backend
+        let span = tracer.begin(
+            "start sandbox", in: trace,
+            [
+                "bgagent.task.id": .text(session.taskID.rawValue), "bgagent.attempt": SpanValue(session.attempt),
+                "bgagent.backend": .text(backend.name), "bgagent.node": .text(config.node),
+            ])
         do {
             try await threads.run { try backend.start(spec) }
+            span?.finish()
             log.info("sandbox started", ["session": session.name])
         } catch {
+            span?.finish(failed: error)
             log.error("sandbox did not start", ["session": session.name, "error": "\(error)"])
             try? await lost(session, reason: "The sandbox did not start: \(error)")
         }

@@ -4,6 +4,7 @@ import Notifications
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// Takes the events of all tasks and plans whom to tell: ledger rows, outbox rows and position are one transaction, so
 /// a replay changes nothing.
@@ -14,17 +15,39 @@ struct EventHandler: MessageHandler {
     /// The lowest level of preferences.
     let platform: JSONValue
     let planned: Counter
+    let timeline: TimelineTelling
 
-    init(directory: ChannelDirectory, platform: JSONValue, metrics: Metrics = .process) {
+    init(
+        directory: ChannelDirectory, platform: JSONValue, timeline: TimelineTelling = .off,
+        metrics: Metrics = .process
+    ) {
         self.directory = directory
         self.platform = platform
+        self.timeline = timeline
         planned = metrics.counter("bgagent_notifications_planned_total", "Notifications planned", labels: ["channel"])
     }
 
     func handle(_ message: Message, _ step: Step) async throws -> Outcome {
         guard let event = TaskNotification.Event(message) else { return .deadLetter(reason: "not an event") }
+        guard let trace = timeline.trace(message.traceparent) else {
+            return try await plan(event, message, step).outcome
+        }
+        let began = SpanTime.now
+        let (outcome, channels) = try await plan(event, message, step)
+        if !channels.isEmpty { timeline.tell(channels, of: event, message.taskID, in: trace, from: began) }
+        // Every task comes to its end through here, once.
+        if TaskEventType(rawValue: event.type).map(TaskEventType.finals.contains) ?? false {
+            await timeline.tell(message.taskID)
+        }
+        return outcome
+    }
+
+    /// Returns the channels of what was planned, too.
+    private func plan(
+        _ event: TaskNotification.Event, _ message: Message, _ step: Step
+    ) async throws -> (outcome: Outcome, channels: [String]) {
         let channels = try await directory.channels()
-        guard Relevance.mayConcernAnybody(event, channels) else { return .done }
+        guard Relevance.mayConcernAnybody(event, channels) else { return (.done, []) }
         let (task, platform) = (message.taskID, platform)
         let told = try await step.commit { tx -> [Route] in
             guard let facts = try NotificationStore.facts(task, in: tx) else { return [] }
@@ -43,7 +66,7 @@ struct EventHandler: MessageHandler {
             return routes
         }
         for one in told { planned.increment(by: 1, one.channel) }
-        return .done
+        return (.done, told.map(\.channel))
     }
 }
 

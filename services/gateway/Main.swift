@@ -5,6 +5,7 @@ import Postgres
 import Runtime
 import Store
 import Telemetry
+import Tracing
 
 @main
 struct Gateway {
