@@ -18,7 +18,8 @@ import Tracing
         TaskTimeline(
             id: try #require(TaskID(rawValue: "01K9ZZZZZZZZZZZZZZZZZZZZZ1")), repo: "acme/shop",
             workflow: "coding/new-task-v1", model: "m", status: status, outcome: "pr_opened", errorCode: nil,
-            traceparent: traceparent, attempts: 1, turns: 2, costMicros: 1500, createdAt: at(0), completedAt: at(10_000))
+            traceparent: traceparent, attempts: 1, turns: 2, costMicros: 1500, createdAt: at(0), completedAt: at(10_000)
+        )
     }
 
     private func session(_ attempt: Int, _ start: Int64, _ end: Int64) -> TaskTimeline.Session {
@@ -106,7 +107,10 @@ import Tracing
         #expect(sessions.map(\.errorType) == ["attempt_lost", nil])
         let trace = try #require(TaskTrace(Self.traceparent))
         #expect(sessions.map(\.context) == [trace.session(1), trace.session(2)])
-        #expect(spans.filter { $0.name == "admission" }.map { $0.end.nanoseconds - $0.start.nanoseconds } == [500_000_000, 900_000_000])
+        #expect(
+            spans.filter { $0.name == "admission" }.map { $0.end.nanoseconds - $0.start.nanoseconds } == [
+                500_000_000, 900_000_000,
+            ])
         #expect(spans.filter { $0.name == "clone" }.count == 2)
     }
 

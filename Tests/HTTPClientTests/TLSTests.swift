@@ -82,9 +82,9 @@ import Testing
         try await withAuthority { authority in
             try await withAuthority { other in
                 try await withSecureServer(identity(fault, authority)) { port in
-                    let trusted =
+                    let trusted: String? =
                         switch fault {
-                        case .unknownAuthority: String?.none
+                        case .unknownAuthority: nil
                         case .wrongAuthority: other.file
                         default: authority.file
                         }

@@ -36,7 +36,8 @@ package final class SpanReceiver: Sendable {
             case .take:
                 let export = try JSONText.decode(JSONValue.self, bytes: request.body.load())
                 state.update { $0.exports.append(export) }
-                return .response(Response(status: 200, headers: ["Content-Type": "application/json"], body: [123, 125]))
+                return .response(
+                    Response(status: 200, headers: ["Content-Type": "application/json"], body: [123, 125]))
             case .refuse(let status): return .response(.text("no", status: status))
             case .hang: return .later(timeout: .seconds(60)) { _ in }
             }

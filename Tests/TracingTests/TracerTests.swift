@@ -1,4 +1,6 @@
 import Config
+import Domain
+import HTTPTypes
 import Lifecycle
 import Telemetry
 import TestSupport
@@ -138,7 +140,7 @@ import Tracing
         #expect(!tracer(0).enter(nil).context.isSampled)
         #expect(tracer(1).enter(nil).context.isSampled)
         let quarter = tracer(0.25)
-        let count = (0..<4000).count { _ in quarter.enter(nil).context.isSampled }
+        let count = (0..<4000).filter { _ in quarter.enter(nil).context.isSampled }.count
         #expect((800...1200).contains(count))
         let (context, parent) = tracer(0).enter(Self.caller)
         #expect(context.isSampled && parent == "b7ad6b7169203331")
@@ -156,7 +158,8 @@ import Tracing
         #expect(trace.session(2) == again.session(2))
         let ids = [trace.task, trace.session(1), trace.session(2), trace.decision("a"), trace.decision("b")]
         #expect(Set(ids.map(\.spanID)).count == ids.count)
-        #expect(ids.allSatisfy { $0.traceID == trace.request.traceID && TraceContext(traceparent: $0.traceparent) == $0 })
+        #expect(
+            ids.allSatisfy { $0.traceID == trace.request.traceID && TraceContext(traceparent: $0.traceparent) == $0 })
         #expect(TaskTrace(String(Self.caller.dropLast() + "0")) == nil)
         #expect(TaskTrace("") == nil)
     }

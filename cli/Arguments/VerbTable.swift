@@ -5,7 +5,8 @@ package enum VerbTable {
         Option("output", .choice(["text", "json"]), "text for people (default), json for programs", short: "o"),
         Option("profile", .text("NAME"), "profile to use (default: BGAGENT_PROFILE, then the configured default)"),
         Option(
-            "ca-file", .file, "authority of the gateway's certificate, as PEM (default: BGAGENT_CA_FILE, the profile's)"),
+            "ca-file", .file, "authority of the gateway's certificate, as PEM (default: BGAGENT_CA_FILE, the profile's)"
+        ),
         Option("verbose", .flag, "show each request on stderr", short: "v"),
         Option("help", .flag, "show help", short: "h"),
     ]

@@ -35,10 +35,12 @@ package enum SetupCommands {
                 "--token-file FILE reads one; the gateway's first start writes it and prints its path.")
         }
         if let file = invocation.text("ca-file") { profile.caFile = try Account.authority(file) }
-        let account = Account(profile: name, apiURL: address, token: token,
-            caFile: try profile.caFile ?? surroundings.environment["BGAGENT_CA_FILE"].flatMap {
-                $0.isEmpty ? nil : try Account.authority($0)
-            })
+        let account = Account(
+            profile: name, apiURL: address, token: token,
+            caFile: try profile.caFile
+                ?? surroundings.environment["BGAGENT_CA_FILE"].flatMap {
+                    $0.isEmpty ? nil : try Account.authority($0)
+                })
         let me = try await check(account, invocation, surroundings)
         profiles[name] = profile
         if invocation.has("default") || profiles.names == [name] { profiles.defaultName = name }

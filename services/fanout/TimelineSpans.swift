@@ -200,7 +200,7 @@ private struct AgentSteps {
         turn = nil
         var span = Span(
             open.name, open.context, parent: open.parentID, from: open.start, to: open.end, service: service)
-        span.attributes = open.attributes.map { ($0.0, $0.1) }
+        span.attributes = open.attributes.map { (name: $0.0, value: $0.1) }
         spans.append(span)
     }
 }

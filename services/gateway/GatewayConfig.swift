@@ -47,7 +47,7 @@ struct GatewayConfig: Sendable {
             environment.reject("BGAGENT_GATEWAY_TLS_CERT and BGAGENT_GATEWAY_TLS_KEY go together. Set both or neither.")
         }
         if let certificate { ServiceConfig.checkCertificates(certificate, "BGAGENT_GATEWAY_TLS_CERT", &environment) }
-        tls = certificate.flatMap { certificate in key.map { (certificate, $0) } }
+        tls = certificate.flatMap { certificate in key.map { (certificate: certificate, key: $0) } }
         var settings = GatewaySettings()
         settings.model = environment.string(
             "BGAGENT_MODEL", default: settings.model, "model of tasks whose repository names none")

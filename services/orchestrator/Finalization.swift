@@ -18,7 +18,8 @@ struct Finalization: Sendable {
 
     func finalize(_ task: TaskRecord, _ step: Step) async throws -> Outcome {
         let span = tracer.begin(
-            "finalize", in: TaskTrace(task.traceparent)?.task, [
+            "finalize", in: TaskTrace(task.traceparent)?.task,
+            [
                 "bgagent.task.id": .text(task.id.rawValue), "bgagent.attempt": SpanValue(task.attempt),
             ])
         do {

@@ -19,7 +19,8 @@ struct Preparation: Sendable {
 
     func prepare(_ task: TaskRecord, _ step: Step) async throws -> Outcome {
         let span = tracer.begin(
-            "prepare", in: TaskTrace(task.traceparent)?.task, [
+            "prepare", in: TaskTrace(task.traceparent)?.task,
+            [
                 "bgagent.task.id": .text(task.id.rawValue), "bgagent.attempt": SpanValue(task.attempt),
             ])
         do {

@@ -1,4 +1,5 @@
 import Domain
+import Telemetry
 
 /// Spans as an export request of OTLP, in its JSON encoding: ids in hexadecimal, 64-bit numbers as text.
 enum OTLP {
@@ -48,10 +49,10 @@ enum OTLP {
     }
 
     private static func attributes(_ all: [(String, SpanValue)]) -> JSONValue {
-        .array(all.map { ["key": .string($0.0), "value": any($0.1)] })
+        .array(all.map { ["key": .string($0.0), "value": wrapped($0.1)] })
     }
 
-    private static func any(_ value: SpanValue) -> JSONValue {
+    private static func wrapped(_ value: SpanValue) -> JSONValue {
         switch value {
         case .text(let text): ["stringValue": .string(String(text.prefix(SpanValue.longestText)))]
         case .integer(let number): ["intValue": .string(String(number))]

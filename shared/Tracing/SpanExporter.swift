@@ -50,7 +50,9 @@ final class SpanExporter: Service {
     ) {
         let base = endpoint.hasSuffix("/") ? String(endpoint.dropLast()) : endpoint
         url = base.hasSuffix("/v1/traces") ? base : base + "/v1/traces"
-        headers = Self.fields(config.headers?.revealed ?? "") + [("Content-Type", "application/json")]
+        var fields = Self.fields(config.headers?.revealed ?? "")
+        fields.append(("Content-Type", "application/json"))
+        headers = fields
         self.service = service
         var host = [CChar](repeating: 0, count: 256)
         gethostname(&host, host.count - 1)
@@ -108,10 +110,9 @@ final class SpanExporter: Service {
 
     /// What waits, up to a batch; as soon as there is a whole one, the interval is over, or the process ends.
     private func next() -> ([Span], Deadline?) {
-        let full = state.wait(timeout: Self.interval) { state -> Bool? in
+        _ = state.wait(timeout: Self.interval) { state -> Bool? in
             state.spans.count >= Self.batch || state.stopBy != nil ? true : nil
         }
-        _ = full
         return state.withLock { state in
             if state.stopBy?.isOver == true { return ([], state.stopBy) }
             let taken = Array(state.spans.prefix(Self.batch))

@@ -1,5 +1,6 @@
 import Crypto
 import Domain
+import HTTPTypes
 import Postgres
 import Store
 

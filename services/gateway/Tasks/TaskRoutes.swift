@@ -3,6 +3,7 @@ import HTTPServer
 import HTTPTypes
 import Postgres
 import Store
+import Telemetry
 import Tracing
 
 /// Submitting, reading and cancelling tasks.
