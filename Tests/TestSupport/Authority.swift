@@ -91,7 +91,7 @@ package func withSecureServer<Result>(
     config.drainTimeout = .seconds(1)
     var router = Router()
     router.on("GET", "/") { _ in .response(.text("hello")) }
-    router.on("POST", "/echo", maxBody: 4 << 20) { .response(Response(body: try $0.body.load())) }
+    router.on("POST", "/echo", maxBody: 4 << 20) { .response(Response(status: 200, body: try $0.body.load())) }
     router.on("GET", "/late") { _ in
         .later(timeout: .seconds(10)) { responder in
             let thread = try? NamedThread("late") { responder.send(.text("late")) }
