@@ -195,7 +195,7 @@ def encrypted(servers: Servers) -> None:
 
     def connections() -> list[dict[str, Any]]:
         request = urllib.request.Request(
-            f"{servers.plain['BGAGENT_TEST_AMQP_API_URL'].rstrip('/')}/api/connections"
+            f"{servers.plain['BGAGENT_TEST_AMQP_API_URL'].rstrip('/')}/connections"
         )
         request.add_header("Authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
