@@ -14,7 +14,7 @@ import Tracing
         Timestamp(microseconds: 1_700_000_000_000_000 + milliseconds * 1000)
     }
 
-    private func timeline(status: String = "COMPLETED", traceparent: String = traceparent) throws -> TaskTimeline {
+    private func timeline(status: String = "COMPLETED", traceparent: String = Self.traceparent) throws -> TaskTimeline {
         TaskTimeline(
             id: try #require(TaskID(rawValue: "01K9ZZZZZZZZZZZZZZZZZZZZZ1")), repo: "acme/shop",
             workflow: "coding/new-task-v1", model: "m", status: status, outcome: "pr_opened", errorCode: nil,

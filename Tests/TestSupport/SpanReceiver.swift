@@ -1,6 +1,7 @@
 import Domain
 import HTTPServer
 import HTTPTypes
+import Telemetry
 import Threads
 
 /// Takes OTLP exports over HTTP and keeps them; answers as a test wants.

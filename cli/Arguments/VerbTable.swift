@@ -4,9 +4,7 @@ package enum VerbTable {
     package static let globalOptions: [Option] = [
         Option("output", .choice(["text", "json"]), "text for people (default), json for programs", short: "o"),
         Option("profile", .text("NAME"), "profile to use (default: BGAGENT_PROFILE, then the configured default)"),
-        Option(
-            "ca-file", .file, "authority of the gateway's certificate, as PEM (default: BGAGENT_CA_FILE, the profile's)"
-        ),
+        Option("ca-file", .file, "authority of the gateway's certificate (default: BGAGENT_CA_FILE)"),
         Option("verbose", .flag, "show each request on stderr", short: "v"),
         Option("help", .flag, "show help", short: "h"),
     ]
@@ -170,7 +168,7 @@ package enum VerbTable {
                 "Without a token option it asks on a terminal, and reads one line from a pipe.",
                 "Saved in ~/.bgagent (or BGAGENT_CONFIG_DIR), readable by you alone.",
                 "BGAGENT_API_URL, BGAGENT_TOKEN and BGAGENT_CA_FILE stand above what is saved.",
-                "--ca-file FILE is saved with the profile: the authority of a gateway that the system does not know.",
+                "--ca-file FILE is saved with the profile, for a gateway with an authority of your own.",
             ], body: SetupCommands.configure),
         Verb(
             "completion", "print completions for your shell",
