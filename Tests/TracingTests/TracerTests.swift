@@ -34,7 +34,7 @@ import Tracing
             let span = tracer.begin(
                 "outer", as: context, parentID: parent, kind: .server,
                 ["http.route": "/x", "count": 3, "flag": true, "cost": .number(0.5), "absent": nil])
-            try await tracer.span("inner", in: span?.context) {}
+            await tracer.span("inner", in: span?.context) {}
             await #expect(throws: NamedThread.NotStarted.self) {
                 try await tracer.span("broken", in: span?.context) { throw NamedThread.NotStarted(code: 11) }
             }
