@@ -39,6 +39,7 @@ let modules: [(name: String, dependencies: [String])] = [
     ("AMQP", ["CRabbitMQ", "CLinux", "Telemetry", "Lifecycle"]),
     ("HTTPServer", ["CMicroHTTPD", "CLinux", "HTTPTypes", "Telemetry", "Lifecycle"]),
     ("HTTPClient", ["CCurl", "HTTPTypes", "Lifecycle"]),
+    ("Tracing", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "HTTPTypes", "HTTPClient"]),
     ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
     ("ContainerEngine", ["Domain", "Config", "Threads", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
@@ -47,22 +48,22 @@ let modules: [(name: String, dependencies: [String])] = [
         "Runtime",
         [
             "Domain", "Config", "Threads", "Telemetry", "Patterns", "Lifecycle", "Postgres", "AMQP", "HTTPServer",
-            "Store", "Messaging",
+            "Tracing", "Store", "Messaging",
         ]
     ),
     (
         "Notifications",
         [
             "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer",
-            "HTTPClient", "Crypto", "Store", "Messaging", "Runtime",
+            "HTTPClient", "Tracing", "Crypto", "Store", "Messaging", "Runtime",
         ]
     ),
 ]
 
 /// What a service may use. Services never import each other.
 let foundation = [
-    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "Store",
-    "Messaging", "Runtime",
+    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "HTTPTypes", "HTTPServer", "Tracing",
+    "Store", "Messaging", "Runtime",
 ]
 let services: [(folder: String, module: String, product: String, dependencies: [String])] = [
     ("migrate", "Migrate", "bgagent-migrate", foundation),
@@ -95,9 +96,8 @@ let channels: [(folder: String, module: String)] = [
     ("dispatch-email", "DispatchEmail"),
 ]
 let channelDependencies = [
-    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPClient", "Forge", "Crypto",
-    "Store",
-    "Messaging", "Runtime", "Notifications",
+    "Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "HTTPTypes", "HTTPClient", "Tracing", "Forge",
+    "Crypto", "Store", "Messaging", "Runtime", "Notifications",
 ]
 
 func named(_ names: [String]) -> [Target.Dependency] {

@@ -106,7 +106,7 @@ service_environment() {
     always BGAGENT_SLACK_API_URL "$(url sim-slack)"
     always BGAGENT_SLACK_TOKEN "$TOKEN"
     default BGAGENT_SLACK_CHANNEL C0BGAGENT
-    always BGAGENT_SMTP_URL "smtp://127.0.0.1:$(port_for sim-smtp)"
+    default BGAGENT_SMTP_URL "smtp://127.0.0.1:$(port_for sim-smtp)"
     default BGAGENT_SMTP_FROM bgagent@localhost
     default BGAGENT_EMAIL_TO team@localhost
     if [[ ${DEMO_MODEL:-} != real ]]; then

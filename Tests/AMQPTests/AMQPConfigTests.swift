@@ -27,7 +27,9 @@ import Testing
         let config = try AMQPConfig(url: "amqps://u:p@broker/v?cacertfile=/etc/ca.pem")
         #expect(config.usesTLS)
         #expect(config.port == 5671)
-        #expect(config.certificateAuthorities == "/etc/ca.pem")
+        #expect(config.certificateAuthorities == ["/etc/ca.pem"])
+        let beside = try AMQPConfig(url: "amqps://broker", authorities: "/etc/ours.pem")
+        #expect(beside.certificateAuthorities == ["/etc/ssl/certs/ca-certificates.crt", "/etc/ours.pem"])
     }
 
     @Test func `escapes and odd characters are understood`() throws {

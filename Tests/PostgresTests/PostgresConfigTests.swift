@@ -35,6 +35,15 @@ import Testing
         #expect(config.description == "/run/postgresql:5432/app")
     }
 
+    @Test func `an authority of one's own is named to the library, unless the URL names another`() throws {
+        func named(_ url: String) throws -> String? {
+            try PostgresConfig(url: url, applicationName: "test", authorities: "/etc/ours.pem").parameters
+                .first { $0.name == "sslrootcert" }?.value
+        }
+        #expect(try named("postgres://db/x?sslmode=verify-full") == "/etc/ours.pem")
+        #expect(try named("postgres://db/x?sslmode=verify-full&sslrootcert=/etc/other.pem") == nil)
+    }
+
     @Test func `a server that is not there is an error to try again later`() throws {
         let config = try PostgresConfig(url: "postgres://nobody@127.0.0.1:1/x", applicationName: "test")
         let error = try postgresError { try Connection(config) }

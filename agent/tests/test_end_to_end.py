@@ -51,6 +51,8 @@ async def test_the_real_cli_fixes_the_test_and_the_work_is_pushed(world: World) 
     assert secret not in environment
     assert "[redacted]" in environment
     kinds = [(e["event_type"], e["metadata"].get("tool_name")) for e in world.gateway.events]
+    results = [e["metadata"] for e in world.gateway.events if e["event_type"] == "agent_tool_result"]
+    assert all(0 <= one["duration_ms"] < 600_000 for one in results)
     calls = [kind for kind in kinds if kind[0] != "agent_milestone"]
     assert calls == [
         ("agent_turn", None),

@@ -55,7 +55,8 @@ package struct APIClient: Sendable {
         let search = query.isEmpty ? "" : "?" + Percent.encodeQuery(query)
         let call = Call(
             method: method, url: "\(account.apiURL)/v1\(path)\(search)", headers: headers,
-            body: body.map { Array($0.encoded().utf8) } ?? [], timeout: timeout)
+            body: body.map { Array($0.encoded().utf8) } ?? [], timeout: timeout,
+            caFile: account.caFile)
         let plan = RetryPlan(isRepeatable: isRepeatable ?? (method != "POST"), patience: patience ?? self.patience)
         return try await attempt(call, plan)
     }

@@ -1,12 +1,22 @@
 import HTTPClient
 import HTTPTypes
+import Threads
 
 extension Transport {
     /// The real way: libcurl, certificates checked, no redirects. A proxy of the environment is used, except to this
     /// machine itself, where a proxy elsewhere could reach nothing.
     package static func network() -> Transport {
-        let http = HTTPClient(HTTPClient.Options(name: "bgagent", threads: 1, userAgent: "bgagent/\(Help.version)"))
+        // One for each authority, which is one in all but a configure that names another.
+        let clients = Lock<[String: HTTPClient]>([:])
         return Transport { call in
+            let http = clients.withLock { clients in
+                let known = clients[call.caFile ?? ""]
+                let options = HTTPClient.Options(
+                    name: "bgagent", threads: 1, userAgent: "bgagent/\(Help.version)", caFile: call.caFile)
+                let client = known ?? HTTPClient(options)
+                clients[call.caFile ?? ""] = client
+                return client
+            }
             var request = ClientRequest(
                 method: call.method, url: call.url, headers: call.headers, body: call.body, timeout: call.timeout,
                 connectTimeout: .seconds(5), maxResponseBytes: 32 << 20)

@@ -8,13 +8,18 @@ package struct Call: Sendable {
     package let body: [UInt8]
     /// The longest the whole exchange may take.
     package let timeout: Duration
+    /// An authority to trust beside the system's.
+    package let caFile: String?
 
-    package init(method: String, url: String, headers: Headers, body: [UInt8], timeout: Duration) {
+    package init(
+        method: String, url: String, headers: Headers, body: [UInt8], timeout: Duration, caFile: String? = nil
+    ) {
         self.method = method
         self.url = url
         self.headers = headers
         self.body = body
         self.timeout = timeout
+        self.caFile = caFile
     }
 }
 

@@ -4,6 +4,7 @@ package enum VerbTable {
     package static let globalOptions: [Option] = [
         Option("output", .choice(["text", "json"]), "text for people (default), json for programs", short: "o"),
         Option("profile", .text("NAME"), "profile to use (default: BGAGENT_PROFILE, then the configured default)"),
+        Option("ca-file", .file, "authority of the gateway's certificate (default: BGAGENT_CA_FILE)"),
         Option("verbose", .flag, "show each request on stderr", short: "v"),
         Option("help", .flag, "show help", short: "h"),
     ]
@@ -222,7 +223,8 @@ package enum VerbTable {
                 "bgagent configure --api-url http://127.0.0.1:8080 --token-file admin-token",
                 "Without a token option it asks on a terminal, and reads one line from a pipe.",
                 "Saved in ~/.bgagent (or BGAGENT_CONFIG_DIR), readable by you alone.",
-                "BGAGENT_API_URL and BGAGENT_TOKEN stand above what is saved.",
+                "BGAGENT_API_URL, BGAGENT_TOKEN and BGAGENT_CA_FILE stand above what is saved.",
+                "--ca-file FILE is saved with the profile, for a gateway with an authority of your own.",
             ], body: SetupCommands.configure),
         Verb(
             "completion", "print completions for your shell",

@@ -34,7 +34,13 @@ package enum SetupCommands {
                 "no API token was given",
                 "--token-file FILE reads one; the gateway's first start writes it and prints its path.")
         }
-        let account = Account(profile: name, apiURL: address, token: token)
+        if let file = invocation.text("ca-file") { profile.caFile = try Account.authority(file) }
+        let account = Account(
+            profile: name, apiURL: address, token: token,
+            caFile: try profile.caFile
+                ?? surroundings.environment["BGAGENT_CA_FILE"].flatMap {
+                    $0.isEmpty ? nil : try Account.authority($0)
+                })
         let me = try await check(account, invocation, surroundings)
         profiles[name] = profile
         if invocation.has("default") || profiles.names == [name] { profiles.defaultName = name }

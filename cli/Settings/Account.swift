@@ -1,15 +1,22 @@
+import FoundationEssentials
+
 /// The gateway to talk to and the token to show it, found in options, environment and saved profiles.
 package struct Account: Sendable, Equatable {
     package let profile: String
     package let apiURL: String
     package let token: String
+    /// The authority of the gateway's certificate, where it is none that the system trusts.
+    package let caFile: String?
 
     /// - Throws: ``UserError`` that says which command or variable is missing.
     package init(_ invocation: Invocation, environment: [String: String]) throws {
         let url = environment["BGAGENT_API_URL"].flatMap { $0.isEmpty ? nil : $0 }
         let token = environment["BGAGENT_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+        let authority = invocation.text("ca-file") ?? environment["BGAGENT_CA_FILE"].flatMap { $0.isEmpty ? nil : $0 }
         if let url, let token, invocation.text("profile") == nil {
-            self.init(profile: "environment", apiURL: try Self.address(url), token: try Self.checked(token))
+            self.init(
+                profile: "environment", apiURL: try Self.address(url), token: try Self.checked(token),
+                caFile: try authority.map(Self.authority))
             return
         }
         let profiles = try Profiles(folder: SettingsFolder(environment: environment))
@@ -30,13 +37,29 @@ package struct Account: Sendable, Equatable {
                 "BGAGENT_API_URL is not the gateway of profile '\(name)', whose token would go there",
                 "Set BGAGENT_TOKEN too, or unset BGAGENT_API_URL.")
         }
-        self.init(profile: name, apiURL: normal, token: try Self.checked(secret))
+        self.init(
+            profile: name, apiURL: normal, token: try Self.checked(secret),
+            caFile: try (authority ?? saved.caFile).map(Self.authority))
     }
 
-    package init(profile: String, apiURL: String, token: String) {
+    package init(profile: String, apiURL: String, token: String, caFile: String? = nil) {
         self.profile = profile
         self.apiURL = apiURL
         self.token = token
+        self.caFile = caFile
+    }
+
+    /// The absolute path of a file of certificates.
+    /// - Throws: ``UserError`` when it is none.
+    package static func authority(_ path: String) throws -> String {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8),
+            text.contains("-----BEGIN CERTIFICATE-----")
+        else {
+            throw UserError(
+                "'\(Text.visible(path))' holds no certificates",
+                "--ca-file FILE, or BGAGENT_CA_FILE, names the authority of the gateway's certificate, as PEM.")
+        }
+        return URL(filePath: path).absoluteURL.path
     }
 
     /// `--profile`, then BGAGENT_PROFILE, then the saved default.

@@ -9,6 +9,8 @@ package struct Profiles: Sendable {
         package var token: String?
         /// Who logged in last.
         package var user: String?
+        /// The authority of the gateway's certificate.
+        package var caFile: String?
     }
 
     package var defaultName: String
@@ -20,7 +22,9 @@ package struct Profiles: Sendable {
         let credentials = try Self.parse(folder, "credentials.json")
         defaultName = config.text("default_profile") ?? "default"
         profiles = (config["profiles"]?.object ?? [:]).mapValues { entry in
-            Profile(apiURL: entry["api_url"]?.string, token: nil, user: entry["user"]?.string)
+            Profile(
+                apiURL: entry["api_url"]?.string, token: nil, user: entry["user"]?.string,
+                caFile: entry["ca_file"]?.string)
         }
         for (name, entry) in credentials["profiles"]?.object ?? [:] {
             profiles[name, default: Profile()].token = entry["token"]?.string
@@ -39,6 +43,7 @@ package struct Profiles: Sendable {
         let addresses = profiles.filter { $0.value.apiURL != nil }.mapValues { profile in
             JSONValue.members([
                 "api_url": profile.apiURL.map { .string($0) }, "user": profile.user.map { .string($0) },
+                "ca_file": profile.caFile.map { .string($0) },
             ])
         }
         let tokens = profiles.compactMapValues(\.token).mapValues { JSONValue.object(["token": .string($0)]) }

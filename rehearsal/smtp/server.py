@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import ssl
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -17,6 +20,21 @@ from rehearsal.smtp.simulator import Mail
 
 MOST_RECIPIENTS = 100
 MAX_SIZE = 10_240_000
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How the server speaks TLS: from the start, or after STARTTLS, before which it takes no mail."""
+
+    certificate: Path
+    key: Path
+    from_the_start: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """TLS with this certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, self.key)
+        return context
 
 
 class Hooks:
@@ -134,10 +152,17 @@ class MailServer:
     """Listens until `stop`; `port` is the bound one."""
 
     def __init__(
-        self, mail: Mail, port: int = 0, max_size: int = MAX_SIZE, host: str = "127.0.0.1"
+        self,
+        mail: Mail,
+        port: int = 0,
+        max_size: int = MAX_SIZE,
+        host: str = "127.0.0.1",
+        tls: Encryption | None = None,
     ) -> None:
         self._loop = asyncio.new_event_loop()
         hooks = Hooks(mail)
+        context = tls.context() if tls else None
+        upgrade = context if tls and not tls.from_the_start else None
 
         def protocol() -> SMTP:
             with warnings.catch_warnings():
@@ -154,9 +179,13 @@ class MailServer:
                     authenticator=hooks.authenticate if mail.auth is not None else None,
                     auth_exclude_mechanism=() if mail.auth is not None else ("PLAIN", "LOGIN"),
                     loop=self._loop,
+                    tls_context=upgrade,
+                    require_starttls=upgrade is not None,
                 )
 
-        server = self._loop.run_until_complete(self._loop.create_server(protocol, host, port))
+        wrap = context if tls and tls.from_the_start else None
+        listening = self._loop.create_server(protocol, host, port, ssl=wrap)
+        server = self._loop.run_until_complete(listening)
         self.port = int(server.sockets[0].getsockname()[1])
         self._server = server
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -182,10 +211,14 @@ class MailServer:
 
 @contextlib.contextmanager
 def mail_running(
-    mail: Mail, port: int = 0, max_size: int = MAX_SIZE, host: str = "127.0.0.1"
+    mail: Mail,
+    port: int = 0,
+    max_size: int = MAX_SIZE,
+    host: str = "127.0.0.1",
+    tls: Encryption | None = None,
 ) -> Iterator[MailServer]:
     """Takes mail on a thread of this process until the block ends."""
-    server = MailServer(mail, port, max_size, host)
+    server = MailServer(mail, port, max_size, host, tls)
     try:
         yield server
     finally:

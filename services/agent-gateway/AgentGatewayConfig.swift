@@ -44,7 +44,9 @@ struct AgentGatewayConfig: Sendable {
 
     /// Git with the askpass script of this installation.
     var git: GitCommand {
-        GitCommand(askpass: "\(service.dataDirectory)/git/askpass", home: "\(service.dataDirectory)/git")
+        GitCommand(
+            askpass: "\(service.dataDirectory)/git/askpass", home: "\(service.dataDirectory)/git",
+            caFile: service.caFile)
     }
 
     /// Makes the directories and the script that hands a credential to git without an argument.
@@ -74,6 +76,9 @@ struct AgentGatewayConfig: Sendable {
 
     /// The settings that the hook reads again in its own process.
     static func hookEnvironment(_ variables: [String: String]) -> [String: String] {
-        variables.filter { $0.key.hasPrefix("BGAGENT_") && !$0.key.hasPrefix("BGAGENT_MODEL_") }
+        let others = ["BGAGENT_MODEL_", "BGAGENT_OTLP_"]
+        return variables.filter { variable in
+            variable.key.hasPrefix("BGAGENT_") && !others.contains { variable.key.hasPrefix($0) }
+        }
     }
 }

@@ -30,6 +30,8 @@ struct GitCommand: Sendable {
 
     let askpass: String
     let home: String
+    /// An authority to trust beside the system's.
+    var caFile: String?
 
     /// Runs and returns the outcome, whatever it is. Throws only when the command did not end in time or never began.
     ///
@@ -81,12 +83,15 @@ struct GitCommand: Sendable {
 
     /// What every git process of ours sees: no configuration but the repository's own, nothing to ask.
     var environment: [String: String] {
-        [
+        var environment = [
             "PATH": getenv("PATH").map { String(cString: $0) } ?? "/usr/local/bin:/usr/bin:/bin", "HOME": home,
             "LANG": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_PROTOCOL_FROM_USER": "0", "GIT_ALLOW_PROTOCOL": "http:https", "GIT_HTTP_LOW_SPEED_LIMIT": "1",
             "GIT_HTTP_LOW_SPEED_TIME": "60",
         ]
+        // Its library reads the system's directory of authorities as well.
+        environment["GIT_SSL_CAINFO"] = caFile
+        return environment
     }
 
     /// An unlinked file that takes or gives a stream of a child, so that no pipe can fill up and stop it.

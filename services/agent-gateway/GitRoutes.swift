@@ -6,6 +6,7 @@ import HTTPTypes
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// Real git for agents, over the task's staging repository. What may be pushed is decided by the hook.
 struct GitRoutes: Sendable {
@@ -13,6 +14,7 @@ struct GitRoutes: Sendable {
     let access = SessionAccess()
     let staging: StagingStore
     let forges: ForgeAccess
+    let tracer: Tracer
     let backend: HTTPBackend
     let maxPush: Int
     /// What the hook needs to know of this service.
@@ -52,10 +54,32 @@ struct GitRoutes: Sendable {
         environment["BGAGENT_HOOK_BINARY"] = staging.hookBinary
         environment["BGAGENT_PUSH_TASK"] = session.taskID.rawValue
         environment["BGAGENT_PUSH_ATTEMPT"] = String(session.attempt)
-        return try backend.reply(
-            to: request,
-            at: .init(
-                root: "\(staging.directory)/staging", pathInfo: "/\(task.id).git/\(action)", environment: environment))
+        let span = begin(action, session, task)
+        do {
+            let reply = try backend.reply(
+                to: request,
+                at: .init(
+                    root: "\(staging.directory)/staging", pathInfo: "/\(task.id).git/\(action)",
+                    environment: environment))
+            guard let span, case .stream(let status, let headers, let reader) = reply else { return reply }
+            return .stream(status: status, headers: headers, reader: TracedReader(reader, span))
+        } catch {
+            span?.finish(failed: error)
+            throw error
+        }
+    }
+
+    /// The exchange of objects is told, the look at the branches before it is not.
+    private func begin(_ action: String, _ session: SessionRecord, _ task: TaskRecord) -> LiveSpan? {
+        guard action != "info/refs" else { return nil }
+        return tracer.begin(
+            action == "git-receive-pack" ? "git push" : "git fetch",
+            in: TaskTrace(task.traceparent)?.session(session.attempt), kind: .server,
+            [
+                "bgagent.task.id": .text(task.id.rawValue), "bgagent.attempt": SpanValue(session.attempt),
+                "vcs.repository.name": .text(task.repo.rawValue), "http.request.method": "POST",
+                "http.route": .text("/git/{owner}/{name}/\(action)"),
+            ])
     }
 
     private func authorize(_ request: Request) throws -> (SessionRecord, TaskRecord) {

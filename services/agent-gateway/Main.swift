@@ -12,6 +12,7 @@ import Postgres
 import Runtime
 import Store
 import Telemetry
+import Tracing
 
 @main
 struct AgentGateway {
@@ -24,7 +25,8 @@ struct AgentGateway {
         let runtime = try ServiceRuntime(config.service)
         let (router, calls) = try compose(
             config, pool: runtime.pool, hookBinary: Process.executable,
-            variables: ProcessInfo.processInfo.environment, metrics: .process, log: runtime.log)
+            variables: ProcessInfo.processInfo.environment, metrics: .process, tracer: runtime.tracer,
+            log: runtime.log)
         let sweep = StagingSweep(
             pool: runtime.pool, directory: config.service.dataDirectory, keep: config.stagingKeep, log: runtime.log)
         GatewayChecks(config).add(to: runtime.checks)
@@ -44,7 +46,7 @@ struct AgentGateway {
     ///   - variables: the environment, of which the hook gets what it needs.
     static func compose(
         _ config: AgentGatewayConfig, pool: Pool, hookBinary: String, variables: [String: String], metrics: Metrics,
-        log: Logger
+        tracer: Tracer = .off, log: Logger
     ) throws -> (Router, any Service) {
         let staging = StagingStore(
             directory: config.service.dataDirectory, hookBinary: hookBinary, git: config.git)
@@ -53,11 +55,13 @@ struct AgentGateway {
             artifacts: ArtifactStore(directory: "\(config.service.dataDirectory)/artifacts", staging: staging),
             leaseSeconds: Int(config.lease.components.seconds), inboxPoll: config.inboxPoll, log: log)
         let git = GitRoutes(
-            pool: pool, staging: staging, forges: ForgeAccess(config.forge, http: HTTPClient()),
+            pool: pool, staging: staging,
+            forges: ForgeAccess(config.forge, http: HTTPClient(.init(caFile: config.service.caFile))), tracer: tracer,
             backend: HTTPBackend(git: config.git, deadline: config.gitDeadline), maxPush: config.maxPushBytes,
             hookEnvironment: AgentGatewayConfig.hookEnvironment(variables))
         let model = try ModelRoutes(
-            config.model, pool: pool, gateway: try Random.token(bytes: 12), metrics: metrics, log: log)
+            config.model, pool: pool, gateway: try Random.token(bytes: 12), caFile: config.service.caFile,
+            metrics: metrics, tracer: tracer, log: log)
         var router = AgentRouter.make()
         sessions.add(to: &router)
         git.add(to: &router)

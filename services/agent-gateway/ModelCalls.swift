@@ -1,6 +1,7 @@
 import Domain
 import Telemetry
 import Threads
+import Tracing
 
 /// How many requests each session has under way in this process.
 final class SessionSlots: Sendable {
@@ -80,6 +81,7 @@ final class OpenCall: Sendable {
     private let prices: PriceTable
     private let settlements: Settlements
     private let metrics: ModelMetrics
+    private let span: LiveSpan?
     private let giveBack: @Sendable () -> Void
     private let isOver = Lock(false)
 
@@ -88,7 +90,8 @@ final class OpenCall: Sendable {
     ///   - giveBack: called at the end.
     init(
         call: ModelCall, request: ModelRequest, sent: TokenUsage, body: [UInt8], started: MonotonicTime,
-        prices: PriceTable, settlements: Settlements, metrics: ModelMetrics, giveBack: @escaping @Sendable () -> Void
+        prices: PriceTable, settlements: Settlements, metrics: ModelMetrics, span: LiveSpan? = nil,
+        giveBack: @escaping @Sendable () -> Void
     ) {
         self.call = call
         self.request = request
@@ -98,13 +101,14 @@ final class OpenCall: Sendable {
         self.prices = prices
         self.settlements = settlements
         self.metrics = metrics
+        self.span = span
         self.giveBack = giveBack
         metrics.began()
     }
 
     /// It cost nothing.
     func fail(status: Int) {
-        end(status) { settlements.release(call) }
+        end(status, [:]) { settlements.release(call) }
     }
 
     /// It cost what the meter read, or, when the model said nothing, at least what was sent.
@@ -115,11 +119,15 @@ final class OpenCall: Sendable {
         let cost = ModelCost(
             cost: price.cost(of: usage), usage: usage, model: model, isPriceKnown: isKnown,
             isEstimated: !meter.isKnown)
-        end(status) { settlements.settle(call, cost) }
+        let told: SpanAttributes = [
+            "gen_ai.response.model": .text(model), "gen_ai.usage.input_tokens": .integer(usage.input),
+            "gen_ai.usage.output_tokens": .integer(usage.output), "bgagent.cost_usd": .number(cost.cost.dollars),
+        ]
+        end(status, told) { settlements.settle(call, cost) }
         metrics.spent(request.model, usage, cost.cost)
     }
 
-    private func end(_ status: Int, _ book: () -> Void) {
+    private func end(_ status: Int, _ told: SpanAttributes, _ book: () -> Void) {
         let isFirst = isOver.withLock { isOver in
             defer { isOver = true }
             return !isOver
@@ -128,6 +136,7 @@ final class OpenCall: Sendable {
         book()
         giveBack()
         metrics.ended(request.model, status: status, started.elapsed)
+        span?.finish(told, errorType: (200..<300).contains(status) ? nil : String(status))
     }
 }
 

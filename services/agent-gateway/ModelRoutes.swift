@@ -9,6 +9,7 @@ import Postgres
 import Store
 import Telemetry
 import Threads
+import Tracing
 
 /// The model as agents see it: what the list allows, with the key added here, metered and paid from the task's budget.
 struct ModelRoutes: Sendable {
@@ -23,12 +24,16 @@ struct ModelRoutes: Sendable {
     private let rewrites: [any BodyRewrite]
     private let http: HTTPClient
     private let metrics: ModelMetrics
+    private let tracer: Tracer
     private let log: Logger
     private let access = SessionAccess()
     private let threads = IOThreads(name: "model-calls", count: 1)
 
     /// - Parameter gateway: a name of this process that no other has, past ones included.
-    init(_ config: ModelConfig, pool: Pool, gateway: String, metrics: Metrics, log: Logger) throws {
+    init(
+        _ config: ModelConfig, pool: Pool, gateway: String, caFile: String? = nil, metrics: Metrics,
+        tracer: Tracer = .off, log: Logger
+    ) throws {
         self.config = config
         self.pool = pool
         self.log = log
@@ -36,7 +41,8 @@ struct ModelRoutes: Sendable {
         settlements = Settlements(ledger: ledger, log: log)
         slots = SessionSlots(limit: config.concurrency)
         rewrites = [try SecretScrub()]
-        http = HTTPClient(HTTPClient.Options(name: "model"))
+        http = HTTPClient(HTTPClient.Options(name: "model", caFile: caFile))
+        self.tracer = tracer
         self.metrics = ModelMetrics(metrics)
         if config.key == nil { log.warning("BGAGENT_MODEL_API_KEY is not set: agents cannot reach a model") }
     }
@@ -126,7 +132,8 @@ struct ModelRoutes: Sendable {
             }
             call = OpenCall(
                 call: made, request: checked, sent: sent, body: body, started: .now, prices: config.prices,
-                settlements: settlements, metrics: metrics, giveBack: { slots.give(session.name) })
+                settlements: settlements, metrics: metrics, span: begin(checked, session, task),
+                giveBack: { slots.give(session.name) })
         } catch {
             slots.give(session.name)
             throw error
@@ -137,6 +144,16 @@ struct ModelRoutes: Sendable {
             call.fail(status: ModelRefusal(error).status)
             throw error
         }
+    }
+
+    private func begin(_ request: ModelRequest, _ session: SessionRecord, _ task: TaskRecord) -> LiveSpan? {
+        tracer.begin(
+            "chat \(request.model)", in: TaskTrace(task.traceparent)?.session(session.attempt), kind: .client,
+            [
+                "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic",
+                "gen_ai.request.model": .text(request.model), "gen_ai.request.max_tokens": SpanValue(request.maxTokens),
+                "bgagent.task.id": .text(session.taskID.rawValue), "bgagent.attempt": SpanValue(session.attempt),
+            ])
     }
 
     private func forward(_ request: Request, _ call: OpenCall) throws -> Reply {

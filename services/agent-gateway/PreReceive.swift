@@ -126,7 +126,7 @@ struct PreReceive {
 
     /// Plain fast-forward to the forge. A push whose answer was lost finds the branch where it should be and succeeds.
     private func publish(_ update: RefUpdate, _ task: TaskRecord) throws {
-        let forges = ForgeAccess(config.forge, http: HTTPClient())
+        let forges = ForgeAccess(config.forge, http: HTTPClient(.init(caFile: config.service.caFile)))
         let reference = task.settings["credential_ref"]?.string
         let url = try forges.forge(credentialRef: reference).cloneURL(of: task.repo)
         var environment = quarantine

@@ -5,6 +5,7 @@ import Postgres
 import Store
 import Telemetry
 import Threads
+import Tracing
 
 /// Makes this node's sandboxes what the sessions in Postgres say: claims what is requested, starts it, stops what should
 /// not run, and tells of what ended without a word.
@@ -16,6 +17,7 @@ actor ComputeAdapter {
     private let backend: any ComputeBackend
     private let pool: Pool
     private let readiness: Readiness?
+    private let tracer: Tracer
     private let threads = IOThreads(name: "sandbox", count: 4)
     private let log: Logger
     private let collector: LogCollector
@@ -27,13 +29,14 @@ actor ComputeAdapter {
 
     /// Throws when the patterns of secrets do not compile, which a test of this build would have shown.
     init(
-        config: ComputeConfig, backend: any ComputeBackend, pool: Pool, readiness: Readiness? = nil, log: Logger,
-        metrics: Metrics = .process
+        config: ComputeConfig, backend: any ComputeBackend, pool: Pool, readiness: Readiness? = nil,
+        tracer: Tracer = .off, log: Logger, metrics: Metrics = .process
     ) throws {
         self.config = config
         self.backend = backend
         self.pool = pool
         self.readiness = readiness
+        self.tracer = tracer
         self.log = log
         self.metrics = SandboxMetrics(capacity: config.capacity, metrics)
         collector = try LogCollector(backend: backend, node: config.node, pool: pool, threads: threads, log: log)
@@ -199,15 +202,24 @@ actor ComputeAdapter {
         environment["BGAGENT_HARNESS_TOKEN"] = tokens.harness
         environment["BGAGENT_GIT_TOKEN"] = tokens.git
         environment["BGAGENT_MODEL_TOKEN"] = tokens.model
-        environment["TRACEPARENT"] = traceparent
+        let trace = TaskTrace(traceparent)?.session(session.attempt)
+        environment["TRACEPARENT"] = trace?.traceparent ?? traceparent
         let spec = SandboxSpec(name: session.name, environment: environment)
         let backend = self.backend
+        let span = tracer.begin(
+            "start sandbox", in: trace,
+            [
+                "bgagent.task.id": .text(session.taskID.rawValue), "bgagent.attempt": SpanValue(session.attempt),
+                "bgagent.backend": .text(backend.name), "bgagent.node": .text(config.node),
+            ])
         do {
             try await threads.run { try backend.start(spec) }
             metrics.started()
+            span?.finish()
             log(of: session.name).info("sandbox started")
         } catch {
             metrics.failed()
+            span?.finish(failed: error)
             log(of: session.name).error("sandbox did not start", ["error": "\(error)"])
             try? await lost(session, reason: "The sandbox did not start: \(error)")
         }

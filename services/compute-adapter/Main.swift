@@ -9,7 +9,8 @@ struct ComputeAdapterMain {
         let runtime = try ServiceRuntime(config.service)
         let backend = config.makeBackend()
         let adapter = try ComputeAdapter(
-            config: config, backend: backend, pool: runtime.pool, readiness: runtime.readiness, log: runtime.log)
+            config: config, backend: backend, pool: runtime.pool, readiness: runtime.readiness, tracer: runtime.tracer,
+            log: runtime.log)
         let data = config.service.dataDirectory
         runtime.checks.add { await adapter.check() + [DiskSpace.check(data)] }
         await runtime.runAndExit([

@@ -45,6 +45,7 @@ struct EmailChannel: NotificationChannel {
             url: url, user: user, password: password?.revealed,
             security: security == "none" ? .none : security == "required" ? .required : .whenOffered)
         config.timeout = .seconds(25)
+        config.caFile = service.caFile
         config.clientName = MailAddress.domain(from)
         smtp = config
         threads = IOThreads(name: "smtp", count: 8)

@@ -22,7 +22,7 @@ struct GitHubChannel: NotificationChannel {
     init(_ environment: inout Environment, _ service: ServiceConfig) {
         forges = ForgeAccess(
             ForgeConfig(&environment, secretsDirectory: service.secretsDirectory),
-            http: HTTPClient(.init(name: "github", threads: 16)))
+            http: HTTPClient(.init(name: "github", threads: 16, caFile: service.caFile)))
     }
 
     func check() async -> [Check] { await forges.check() }

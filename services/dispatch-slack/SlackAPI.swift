@@ -10,10 +10,10 @@ struct SlackAPI: Sendable {
     private let token: Secret
     private let http: HTTPClient
 
-    init(url: String, token: Secret) {
+    init(url: String, token: Secret, caFile: String? = nil) {
         self.url = url
         self.token = token
-        http = HTTPClient(.init(name: "slack", threads: 16))
+        http = HTTPClient(.init(name: "slack", threads: 16, caFile: caFile))
     }
 
     /// A method that writes.

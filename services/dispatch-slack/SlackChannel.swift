@@ -29,7 +29,7 @@ struct SlackChannel: NotificationChannel {
             "BGAGENT_SLACK_TOKEN", "bot token with chat:write, channels:history and groups:history")
         defaultTarget = environment.optionalString(
             "BGAGENT_SLACK_CHANNEL", "channel for tasks whose preferences name none")
-        api = SlackAPI(url: url, token: token)
+        api = SlackAPI(url: url, token: token, caFile: service.caFile)
     }
 
     func check() async -> [Check] {

@@ -4,6 +4,7 @@ import Notifications
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// Takes the events of all tasks and plans whom to tell: ledger rows, outbox rows and position are one transaction, so
 /// a replay changes nothing.
@@ -14,20 +15,42 @@ struct EventHandler: MessageHandler {
     /// The lowest level of preferences.
     let platform: JSONValue
     let metrics: EventMetrics
+    let timeline: TimelineTelling
 
-    init(directory: ChannelDirectory, platform: JSONValue, metrics: Metrics = .process) {
+    init(
+        directory: ChannelDirectory, platform: JSONValue, timeline: TimelineTelling = .off,
+        metrics: Metrics = .process
+    ) {
         self.directory = directory
         self.platform = platform
+        self.timeline = timeline
         self.metrics = EventMetrics(metrics)
     }
 
     func handle(_ message: Message, _ step: Step) async throws -> Outcome {
         guard let event = TaskNotification.Event(message) else { return .deadLetter(reason: "not an event") }
+        guard let trace = timeline.trace(message.traceparent) else {
+            return try await plan(event, message, step).outcome
+        }
+        let began = SpanTime.now
+        let (outcome, channels) = try await plan(event, message, step)
+        if !channels.isEmpty { timeline.tell(channels, of: event, message.taskID, in: trace, from: began) }
+        // Every task comes to its end through here, once.
+        if TaskEventType(rawValue: event.type).map(TaskEventType.finals.contains) ?? false {
+            await timeline.tell(message.taskID)
+        }
+        return outcome
+    }
+
+    /// Returns the channels of what was planned, too.
+    private func plan(
+        _ event: TaskNotification.Event, _ message: Message, _ step: Step
+    ) async throws -> (outcome: Outcome, channels: [String]) {
         let channels = try await directory.channels()
         guard Relevance.mayConcernAnybody(event, channels) else {
             try await step.commit { _ in }
             metrics.took(event, told: [])
-            return .done
+            return (.done, [])
         }
         let (task, platform) = (message.taskID, platform)
         let told = try await step.commit { tx -> [Route] in
@@ -47,7 +70,7 @@ struct EventHandler: MessageHandler {
             return routes
         }
         metrics.took(event, told: told)
-        return .done
+        return (.done, told.map(\.channel))
     }
 }
 

@@ -38,6 +38,8 @@ struct GatewayConfig: Sendable {
     let host: String
     let port: Int
     let threads: Int
+    /// Files of the certificate and its key; nil = plain HTTP.
+    let tls: (certificate: String, key: String)?
     let settings: GatewaySettings
 
     init(_ environment: inout Environment) {
@@ -47,6 +49,14 @@ struct GatewayConfig: Sendable {
         threads = environment.int(
             "BGAGENT_GATEWAY_THREADS", default: 8, in: 1...8,
             "threads that answer requests; as many commits share one write to the disk")
+        let certificate = environment.optionalPath(
+            "BGAGENT_GATEWAY_TLS_CERT", "certificate of the REST API, with its chain, as PEM; not set = plain HTTP")
+        let key = environment.optionalPath("BGAGENT_GATEWAY_TLS_KEY", "its private key, as PEM without a password")
+        if (certificate == nil) != (key == nil) {
+            environment.reject("BGAGENT_GATEWAY_TLS_CERT and BGAGENT_GATEWAY_TLS_KEY go together. Set both or neither.")
+        }
+        if let certificate { ServiceConfig.checkCertificates(certificate, "BGAGENT_GATEWAY_TLS_CERT", &environment) }
+        tls = certificate.flatMap { certificate in key.map { (certificate: certificate, key: $0) } }
         var settings = GatewaySettings()
         settings.model = environment.string(
             "BGAGENT_MODEL", default: settings.model, "model of tasks whose repository names none")

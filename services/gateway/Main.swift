@@ -5,6 +5,7 @@ import Postgres
 import Runtime
 import Store
 import Telemetry
+import Tracing
 
 @main
 struct Gateway {
@@ -14,8 +15,10 @@ struct Gateway {
         let runtime = try ServiceRuntime(
             config.service, lockTimeout: .seconds(1), statementTimeout: .seconds(1))
         let (pool, log) = (runtime.pool, runtime.log)
-        let listening = ServerConfig(host: config.host, port: config.port, threads: config.threads)
-        let api = try RestAPI(listening, pool: pool, settings: config.settings, log: log)
+        var listening = ServerConfig(host: config.host, port: config.port, threads: config.threads)
+        listening.tls = try config.tls.map { try ServerTLS(certificateFile: $0.certificate, keyFile: $0.key) }
+        let api = try RestAPI(
+            listening, pool: pool, settings: config.settings, tracer: runtime.tracer, log: log)
         let adminToken = AdminToken(directory: config.service.dataDirectory, log: log)
         let data = config.service.dataDirectory
         runtime.checks.add { [DiskSpace.check(data)] }

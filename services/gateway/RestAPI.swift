@@ -2,6 +2,7 @@ import HTTPServer
 import Lifecycle
 import Postgres
 import Telemetry
+import Tracing
 
 /// The whole REST API: every endpoint over one pool, and the server that answers for it.
 struct RestAPI: Sendable {
@@ -12,12 +13,14 @@ struct RestAPI: Sendable {
     let authenticator: Authenticator
 
     /// Binds the port; nothing is answered until the server runs.
-    init(_ config: ServerConfig, pool: Pool, settings: GatewaySettings, metrics: Metrics = .process, log: Logger) throws
-    {
+    init(
+        _ config: ServerConfig, pool: Pool, settings: GatewaySettings, metrics: Metrics = .process,
+        tracer: Tracer = .off, log: Logger
+    ) throws {
         authenticator = Authenticator(pool: pool, lifetime: settings.tokenCache)
         watch = EventWatch(pool: pool, tick: settings.watchTick, metrics: metrics, log: log)
         let gate = Gate(settings, authenticator: authenticator)
-        let tasks = TaskRoutes(pool: pool, authenticator: authenticator, gate: gate, settings: settings)
+        let tasks = TaskRoutes(pool: pool, authenticator: authenticator, gate: gate, settings: settings, tracer: tracer)
         let events = EventRoutes(pool: pool, watch: watch, settings: settings)
         let passwords = try PasswordWork(atOnce: settings.passwordsAtOnce, cost: settings.passwordCost, log: log)
         let logins = LoginRoutes(

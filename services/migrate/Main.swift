@@ -44,13 +44,13 @@ struct MigrationRun: Sendable {
     func run() async throws {
         let postgres = try PostgresConfig(
             url: config.service.postgresURL.revealed, applicationName: "bgagent-migrate",
-            lockTimeout: .seconds(60), statementTimeout: .seconds(600))
+            lockTimeout: .seconds(60), statementTimeout: .seconds(600), authorities: config.service.caFile)
         let pool = Pool(postgres, size: 1, log: log)
         let applied = try await retrying("migrate the database", log: log, isFinal: { $0 is SchemaError }) {
             try await pool.run { try Migrator.run(on: $0) }
         }
         log.info("schema is current", ["applied": applied.map(String.init).joined(separator: ",")])
-        let amqp = try AMQPConfig(url: config.service.amqpURL.revealed)
+        let amqp = try AMQPConfig(url: config.service.amqpURL.revealed, authorities: config.service.caFile)
         let backends = config.backends
         try await retrying("declare the topology", log: log, isFinal: { _ in false }) {
             let broker = try await AMQPConnection.open(amqp)

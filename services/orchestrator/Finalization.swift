@@ -4,6 +4,7 @@ import Messaging
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// From FINALIZING to the end: believe the remote, not the report; open the pull request exactly once; tell the outcome.
 ///
@@ -12,9 +13,27 @@ struct Finalization: Sendable {
     let pool: Pool
     let forges: ForgeAccess
     let settings: OrchestratorSettings
+    let tracer: Tracer
     let log: Logger
 
     func finalize(_ task: TaskRecord, _ step: Step) async throws -> Outcome {
+        let span = tracer.begin(
+            "finalize", in: TaskTrace(task.traceparent)?.task,
+            [
+                "bgagent.task.id": .text(task.id.rawValue), "bgagent.attempt": SpanValue(task.attempt),
+            ])
+        do {
+            let failure = try await finalize(task, step, span?.context)
+            span?.finish(errorType: failure?.code)
+        } catch {
+            span?.finish(failed: error)
+            throw error
+        }
+        return .done
+    }
+
+    /// Returns what kept it from being done, when that is how it ended.
+    private func finalize(_ task: TaskRecord, _ step: Step, _ trace: TraceContext?) async throws -> TaskFailure? {
         let stored = try await pool.run { connection in
             (
                 try SessionStore.result(task.id, attempt: task.attempt, in: connection),
@@ -27,10 +46,13 @@ struct Finalization: Sendable {
         let result = stored.0 ?? [:]
         var ending = Ending.of(result, task: task, isIntended: stored.1)
         do {
-            let head = try await verify(task, result, ending)
+            let head = try await tracer.span("verify branch", in: trace) {
+                try await verify(task, result, ending)
+            }
             if head != nil && result["commit"]?.string == nil { ending = ending.withEarlierWork() }
             guard ending.opensPullRequest else {
-                return try await end(task, step, ending, result, head: head, pullRequest: nil)
+                try await end(task, step, ending, result, head: head, pullRequest: nil)
+                return nil
             }
             let forge = try forges.forge(credentialRef: task.settings["credential_ref"]?.string)
             let issue = try await title(task, forge)
@@ -51,8 +73,11 @@ struct Finalization: Sendable {
                         "head": .string(request.head), "base": .string(request.base), "draft": .bool(request.isDraft),
                     ], in: tx)
             }
-            let opened = try await open(request, task, forge)
-            return try await end(task, step, ending, result, head: head, pullRequest: opened)
+            let opened = try await tracer.span("open pull request", in: trace, kind: .client) {
+                try await open(request, task, forge)
+            }
+            try await end(task, step, ending, result, head: head, pullRequest: opened)
+            return nil
         } catch let error as ForgeError {
             return try await fail(task, step, error.failure(task.repo, doing: "Finalizing"), retry: error.isRetryable)
         } catch let failure as TaskFailure {
@@ -109,7 +134,7 @@ struct Finalization: Sendable {
     private func end(
         _ task: TaskRecord, _ step: Step, _ ending: Ending, _ result: JSONValue, head: String?,
         pullRequest: ForgePullRequest?
-    ) async throws -> Outcome {
+    ) async throws {
         try await step.commit { tx in
             guard let current = try TaskStore.lock(task.id, in: tx), current.status == .finalizing else { return }
             var changes = TaskChanges()
@@ -132,10 +157,11 @@ struct Finalization: Sendable {
             try TaskStore.move(current, on: ending.trigger, changes, in: tx)
         }
         log.info("task ended", ["outcome": ending.outcome])
-        return .done
     }
 
-    private func fail(_ task: TaskRecord, _ step: Step, _ failure: TaskFailure, retry: Bool) async throws -> Outcome {
+    private func fail(
+        _ task: TaskRecord, _ step: Step, _ failure: TaskFailure, retry: Bool
+    ) async throws -> TaskFailure {
         let policy = settings.step
         try await step.commit { tx in
             guard let current = try TaskStore.lock(task.id, in: tx), current.status == .finalizing else { return }
@@ -143,6 +169,6 @@ struct Finalization: Sendable {
             try PullRequestStore.markDead(task.id, failure.description, in: tx)
             try TaskStore.move(current, on: .failed, .failure(failure), in: tx)
         }
-        return .done
+        return failure
     }
 }

@@ -8,18 +8,23 @@ import Postgres
 import Runtime
 import Store
 import Telemetry
+import Tracing
 
 @main
 struct Orchestrator {
     static func main() async throws {
         let config = Environment.load(OrchestratorConfig.init)
         let runtime = try ServiceRuntime(config.service)
-        let forges = ForgeAccess(config.forge, http: HTTPClient())
+        let forges = ForgeAccess(config.forge, http: HTTPClient(.init(caFile: config.service.caFile)))
         let admission = Admission(pool: runtime.pool, settings: config.settings, log: runtime.log)
         let handler = CommandHandler(
             pool: runtime.pool, admission: admission,
-            preparation: Preparation(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
-            finalization: Finalization(pool: runtime.pool, forges: forges, settings: config.settings, log: runtime.log),
+            preparation: Preparation(
+                pool: runtime.pool, forges: forges, settings: config.settings, tracer: runtime.tracer,
+                log: runtime.log),
+            finalization: Finalization(
+                pool: runtime.pool, forges: forges, settings: config.settings, tracer: runtime.tracer,
+                log: runtime.log),
             settings: config.settings, log: runtime.log)
         runtime.checks.addOutside { await forges.check() }
         let repositories = RepositoryChecks(pool: runtime.pool, forges: forges, log: runtime.log)

@@ -4,6 +4,7 @@ import Messaging
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// From HYDRATING to a requested sandbox: check the repository, load every source that was asked for, build the prompt.
 ///
@@ -13,16 +14,34 @@ struct Preparation: Sendable {
     let pool: Pool
     let forges: ForgeAccess
     let settings: OrchestratorSettings
+    let tracer: Tracer
     let log: Logger
 
     func prepare(_ task: TaskRecord, _ step: Step) async throws -> Outcome {
+        let span = tracer.begin(
+            "prepare", in: TaskTrace(task.traceparent)?.task,
+            [
+                "bgagent.task.id": .text(task.id.rawValue), "bgagent.attempt": SpanValue(task.attempt),
+            ])
+        do {
+            let failure = try await prepare(task, step, span?.context)
+            span?.finish(errorType: failure?.code)
+        } catch {
+            span?.finish(failed: error)
+            throw error
+        }
+        return .done
+    }
+
+    /// Returns why there is nothing to run, when that is how it ended.
+    private func prepare(_ task: TaskRecord, _ step: Step, _ trace: TraceContext?) async throws -> TaskFailure? {
         let forge: any Forge
         let repository: ForgeRepository
         let issue: ForgeIssue?
         do {
             forge = try forges.forge(credentialRef: task.settings["credential_ref"]?.string)
-            repository = try await check(task, forge)
-            issue = try await loadIssue(task, forge)
+            repository = try await tracer.span("check", in: trace) { try await check(task, forge) }
+            issue = try await tracer.span("hydrate", in: trace) { try await loadIssue(task, forge) }
         } catch let error as ForgeError {
             return try await fail(task, step, error.failure(task.repo, doing: "Preparing"), retry: error.isRetryable)
         } catch let failure as TaskFailure {
@@ -48,7 +67,7 @@ struct Preparation: Sendable {
                 task, prompt, version: version, base: base, title: title, settings: settings, in: tx)
             try SessionStore.request(task, backend: settings.backend, payload: payload, in: tx)
         }
-        return .done
+        return nil
     }
 
     private func check(_ task: TaskRecord, _ forge: any Forge) async throws -> ForgeRepository {
@@ -67,7 +86,9 @@ struct Preparation: Sendable {
     }
 
     /// Another try later where that may help and one is left; else the end, with the reason.
-    private func fail(_ task: TaskRecord, _ step: Step, _ failure: TaskFailure, retry: Bool) async throws -> Outcome {
+    private func fail(
+        _ task: TaskRecord, _ step: Step, _ failure: TaskFailure, retry: Bool
+    ) async throws -> TaskFailure {
         let policy = settings.step
         let ended = try await step.commit { tx -> Bool in
             try TaskStore.lock(unchanged: task, in: tx)
@@ -79,7 +100,7 @@ struct Preparation: Sendable {
             return true
         }
         log.info(ended ? "task failed its checks" : "checks will be tried again", ["code": failure.code])
-        return .done
+        return failure
     }
 
     /// What the agent is given; see docs/messages.md. Times are left to the moment of the asking.

@@ -12,8 +12,8 @@ package struct AMQPConfig: Sendable {
     package var vhost: String
     /// True for `amqps`: the peer's certificate and host name are verified.
     package var usesTLS: Bool
-    /// Certificates to trust, a PEM file; what the system trusts unless the URL says `?cacertfile=`.
-    package var certificateAuthorities = "/etc/ssl/certs/ca-certificates.crt"
+    /// PEM files of the authorities to trust: the system's, or the one of the URL's `?cacertfile=`.
+    package var certificateAuthorities = ["/etc/ssl/certs/ca-certificates.crt"]
     /// Seconds; a peer that is silent for twice as long is taken for dead. Three is short enough to hand over a
     /// hung consumer's queues in about eight seconds, and long enough to survive a busy machine.
     package var heartbeat = 3
@@ -24,8 +24,9 @@ package struct AMQPConfig: Sendable {
 
     /// Reads `amqp://user:password@host:port/vhost` or `amqps://…`; all parts may be percent-encoded.
     ///
+    /// - Parameter authorities: a PEM file of authorities to trust beside the system's.
     /// - Throws: `AMQPError.invalidURL`; the message does not repeat the URL, which holds a password.
-    package init(url: String) throws {
+    package init(url: String, authorities: String? = nil) throws {
         guard let separator = url.range(ofASCII: "://") else { throw Self.invalid("the scheme is missing") }
         switch url[..<separator.lowerBound].lowercased() {
         case "amqp": usesTLS = false
@@ -71,6 +72,7 @@ package struct AMQPConfig: Sendable {
             port = number
         }
         vhost = path.isEmpty ? "/" : try Self.decoded(path)
+        if let authorities { certificateAuthorities.append(authorities) }
         try read(query: query)
     }
 
@@ -85,7 +87,7 @@ package struct AMQPConfig: Sendable {
                 }
                 heartbeat = seconds
             case "cacertfile":
-                certificateAuthorities = value
+                certificateAuthorities = [value]
             default:
                 throw Self.invalid("only heartbeat and cacertfile are known in the query")
             }

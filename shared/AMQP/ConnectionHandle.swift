@@ -46,10 +46,6 @@ final class ConnectionHandle {
     }
 
     private static func connect(_ state: amqp_connection_state_t, _ config: AMQPConfig) throws(AMQPError) {
-        func failure(_ status: Int32) -> AMQPError {
-            let reason = String(cString: amqp_error_string2(status))
-            return AMQPError(.unreachable, "cannot connect to \(config): \(reason)")
-        }
         var timeout = timeval(config.connectTimeout)
         amqp_set_handshake_timeout(state, &timeout)
         amqp_set_rpc_timeout(state, &timeout)
@@ -57,8 +53,7 @@ final class ConnectionHandle {
         if config.usesTLS {
             socket = amqp_ssl_socket_new(state)
             guard let socket else { fatalError("out of memory") }
-            let status = amqp_ssl_socket_set_cacert(socket, config.certificateAuthorities)
-            guard status == AMQP_STATUS_OK.rawValue else { throw failure(status) }
+            try trust(config, socket)
             amqp_ssl_socket_set_verify_peer(socket, 1)
             amqp_ssl_socket_set_verify_hostname(socket, 1)
             amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST)
@@ -67,7 +62,48 @@ final class ConnectionHandle {
         }
         guard let socket else { fatalError("out of memory") }
         let status = amqp_socket_open_noblock(socket, config.host, Int32(config.port), &timeout)
-        guard status == AMQP_STATUS_OK.rawValue else { throw failure(status) }
+        guard status == AMQP_STATUS_OK.rawValue else {
+            let reason = tlsReason(status) ?? String(cString: amqp_error_string2(status))
+            throw AMQPError(.unreachable, "cannot connect to \(config): \(reason)")
+        }
+    }
+
+    /// Lets a certificate come from any of the config's authorities. A machine without the system's is common in
+    /// containers, and no reason to fail while another one is named.
+    private static func trust(_ config: AMQPConfig, _ socket: OpaquePointer) throws(AMQPError) {
+        let read = config.certificateAuthorities.filter {
+            amqp_ssl_socket_set_cacert(socket, $0) == AMQP_STATUS_OK.rawValue
+        }
+        // The last one is what somebody named.
+        guard let named = config.certificateAuthorities.last, read.last == named else {
+            let file = config.certificateAuthorities.last ?? "no file"
+            throw AMQPError(
+                .unreachable,
+                "cannot connect to \(config): \(file) holds no certificates; name the authority's file in BGAGENT_CA_FILE"
+            )
+        }
+    }
+
+    /// What a refused handshake means and what to set; nil for other reasons.
+    private static func tlsReason(_ status: Int32) -> String? {
+        switch status {
+        case AMQP_STATUS_SSL_PEER_VERIFY_FAILED.rawValue:
+            """
+            the broker's certificate has expired, or comes from an authority that is not trusted here; name its \
+            authority in BGAGENT_CA_FILE or as ?cacertfile= in the broker's URL
+            """
+        case AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED.rawValue:
+            """
+            the broker's certificate is for another host name; write one of its names into the broker's URL, or give the \
+            broker a certificate for this one
+            """
+        case AMQP_STATUS_SSL_CONNECTION_FAILED.rawValue, AMQP_STATUS_SSL_ERROR.rawValue:
+            """
+            no TLS handshake came about; the broker may not speak TLS on this port (its listeners.ssl), or none of the \
+            versions from 1.2 on
+            """
+        default: nil
+        }
     }
 
     /// Says who we are and which of RabbitMQ's extensions we understand: without `consumer_cancel_notify` a

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Telemetry
 
 /// What every service is told.
@@ -22,6 +23,10 @@ package struct ServiceConfig: Sendable {
     package let checkEvery: Duration
     /// Lines below it are not written.
     package let logLevel: Logger.Level
+    /// Certificates of a private authority, trusted beside the system's.
+    package let caFile: String?
+    /// Where spans go.
+    package let tracing: TracingConfig
 
     /// Reads the common variables.
     ///
@@ -53,6 +58,21 @@ package struct ServiceConfig: Sendable {
             "BGAGENT_CHECK_EVERY", default: .seconds(60), in: .milliseconds(100)...(.seconds(3600)),
             "how often broker, forge, model and channels are looked at, for bgagent doctor")
         logLevel = environment.choice("BGAGENT_LOG_LEVEL", default: Logger.Level.info, "lines below it are not written")
+        caFile = environment.optionalPath(
+            "BGAGENT_CA_FILE",
+            "certificates of a private authority, one PEM file; trusted beside the system's wherever TLS is spoken")
+        if let caFile { Self.checkCertificates(caFile, "BGAGENT_CA_FILE", &environment) }
+        tracing = TracingConfig(&environment)
+    }
+
+    /// Notes a file that is none of certificates now, and not at the first connection.
+    package static func checkCertificates(_ path: String, _ name: String, _ environment: inout Environment) {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            return environment.reject("\(name)=\(path) cannot be read. Check that it exists and who may read it.")
+        }
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            environment.reject("\(name)=\(path) holds no certificate. Write it as PEM.")
+        }
     }
 
     /// The service's logger, to standard error.

@@ -14,8 +14,10 @@ package final class HTTPClient: Sendable {
         package var threads = 4
         /// Sent unless a request names its own.
         package var userAgent = "bgagent"
-        /// Certificates to trust instead of the system's, as one PEM file.
+        /// Authorities to trust beside the system's, as one PEM file.
         package var caFile: String?
+        /// Where the system keeps the authorities that it trusts, each under its hash.
+        package var caDirectory = "/etc/ssl/certs"
 
         package init(
             name: String = "http-client", threads: Int = 4, userAgent: String = "bgagent", caFile: String? = nil

@@ -66,7 +66,9 @@ package struct HTTPClientError: Error, Hashable, CustomStringConvertible {
 
 extension HTTPClientError {
     /// What a finished transfer of the C library means.
-    init(_ result: CURLcode, systemError: Int, origin: String, mayHaveReachedServer: Bool) {
+    ///
+    /// - Parameter verdict: the TLS library's on the server's certificate; 0 = nothing is wrong with it.
+    init(_ result: CURLcode, systemError: Int, verdict: Int, origin: String, mayHaveReachedServer: Bool) {
         var retryable: Bool?
         let code: Code
         switch result {
@@ -86,7 +88,39 @@ extension HTTPClientError {
         default: code = .protocolViolation
         }
         self.init(
-            code, String(cString: curl_easy_strerror(result)), origin: origin,
+            code, Self.tlsReason(result, verdict) ?? String(cString: curl_easy_strerror(result)), origin: origin,
             mayHaveReachedServer: mayHaveReachedServer, isRetryable: retryable)
+    }
+}
+
+extension HTTPClientError {
+    /// What a failed handshake means and what to set; nil for other failures.
+    private static func tlsReason(_ result: CURLcode, _ verdict: Int) -> String? {
+        switch result {
+        case CURLE_PEER_FAILED_VERIFICATION:
+            switch verdict {
+            case 0:
+                """
+                the server's certificate is for another host name; use one of its names in the address, or give the \
+                server a certificate for this one
+                """
+            case 9: "the server's certificate is not valid yet; look at the clocks of both machines"
+            case 10: "the server's certificate has expired; renew it"
+            default:
+                """
+                the server's certificate comes from an authority that is not trusted here; name the authority's file \
+                (BGAGENT_CA_FILE, or --ca-file on the command line)
+                """
+            }
+        case CURLE_SSL_CACERT_BADFILE:
+            "the file of authorities (BGAGENT_CA_FILE, or --ca-file on the command line) holds no certificates"
+        case CURLE_SSL_CONNECT_ERROR:
+            """
+            no TLS handshake came about; the server may not speak TLS on this port, or none of the versions from 1.2 on
+            """
+        case CURLE_USE_SSL_FAILED:
+            "the server offers no encryption (STARTTLS), and it is required (BGAGENT_SMTP_SECURITY)"
+        default: nil
+        }
     }
 }

@@ -37,7 +37,7 @@ package struct SMTPConfig: Sendable {
     package var security = Security.whenOffered
     /// The name given in EHLO.
     package var clientName = "localhost"
-    /// Certificates to trust instead of the system's, as one PEM file.
+    /// Authorities to trust beside the system's, as one PEM file.
     package var caFile: String?
     package var timeout = Duration.seconds(30)
 
@@ -136,7 +136,8 @@ private final class MailTransfer {
         let replyCode = bg_curl_get_long(easy, CURLINFO_RESPONSE_CODE)
         if result == CURLE_OK { return lastReply }
         let reason = HTTPClientError(
-            result, systemError: bg_curl_get_long(easy, CURLINFO_OS_ERRNO), origin: "", mayHaveReachedServer: false)
+            result, systemError: bg_curl_get_long(easy, CURLINFO_OS_ERRNO),
+            verdict: bg_curl_get_long(easy, CURLINFO_SSL_VERIFYRESULT), origin: "", mayHaveReachedServer: false)
         let isRefused = replyCode >= 400
         throw SMTPError(
             code: reason.code, replyCode: replyCode, reason: isRefused ? lastReply : reason.reason,
@@ -162,7 +163,10 @@ private final class MailTransfer {
             case .required: 3
             }
         bg_curl_set_long(easy, CURLOPT_USE_SSL, security)
-        if let file = config.caFile { bg_curl_set_string(easy, CURLOPT_CAINFO, file) }
+        if let file = config.caFile {
+            bg_curl_set_string(easy, CURLOPT_CAINFO, file)
+            bg_curl_set_string(easy, CURLOPT_CAPATH, "/etc/ssl/certs")
+        }
         if let user = config.user { bg_curl_set_string(easy, CURLOPT_USERNAME, user) }
         if let password = config.password { bg_curl_set_string(easy, CURLOPT_PASSWORD, password) }
         bg_curl_set_sockopt(easy, closeOnExec)

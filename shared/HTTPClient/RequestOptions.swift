@@ -41,7 +41,10 @@ struct RequestOptions {
         case .url(let url): try string(CURLOPT_PROXY, url)
         }
         if let socket = request.unixSocket { try string(CURLOPT_UNIX_SOCKET_PATH, socket) }
-        if let file = options.caFile { try string(CURLOPT_CAINFO, file) }
+        if let file = options.caFile {
+            try string(CURLOPT_CAINFO, file)
+            try string(CURLOPT_CAPATH, options.caDirectory)
+        }
         bg_curl_set_sockopt(easy, closeOnExec)
         try method(request)
         let lines = try lines(request, options)

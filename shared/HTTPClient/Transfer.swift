@@ -158,7 +158,11 @@ final class Transfer {
             } else if result != CURLE_OK {
                 let systemError = bg_curl_get_long(easy, CURLINFO_OS_ERRNO)
                 let reached = mayHaveReachedServer
-                fail(.init(result, systemError: systemError, origin: origin, mayHaveReachedServer: reached))
+                let verdict = bg_curl_get_long(easy, CURLINFO_SSL_VERIFYRESULT)
+                fail(
+                    .init(
+                        result, systemError: systemError, verdict: verdict, origin: origin,
+                        mayHaveReachedServer: reached))
             } else {
                 isHeadComplete = true
             }

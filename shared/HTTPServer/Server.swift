@@ -1,4 +1,5 @@
 import CMicroHTTPD
+import Glibc
 import HTTPTypes
 import Lifecycle
 import Telemetry
@@ -23,6 +24,9 @@ package final class Server: Service {
     private let engine: Engine
     private let listener: ListenSocket
     private let state = Lock(State.idle)
+    // The library reads them at its start, and keeps the pointers.
+    private let certificate: CText?
+    private let key: CText?
 
     /// Binds the socket.
     ///
@@ -34,6 +38,8 @@ package final class Server: Service {
     ) throws {
         self.name = name
         allowDescriptors(config.connectionLimit)
+        certificate = config.tls.map { CText($0.certificate) }
+        key = config.tls.map { CText($0.key) }
         engine = try Engine(config: config, router: router, log: log, onAccess: onAccess)
         listener = try ListenSocket(host: config.host, port: config.port)
     }
@@ -78,10 +84,13 @@ package final class Server: Service {
                 perConnection ? 1 : 0, socket, perConnection ? 0 : UInt32(clamping: config.threads),
                 UInt32(clamping: config.connectionLimit), config.memory, perConnection ? 4 << 20 : 0,
                 Unmanaged.passUnretained(engine).toOpaque(), requestAdvanced, targetReceived, requestCompleted,
-                connectionChanged, keepEscapes)
+                connectionChanged, keepEscapes, certificate?.pointer, key?.pointer)
             guard let daemon else {
                 engine.watch.stop()
-                throw ServerError("libmicrohttpd does not start")
+                throw ServerError(
+                    config.tls == nil
+                        ? "libmicrohttpd does not start"
+                        : "the server does not start with this certificate and key; check that they belong together")
             }
             state = .running(Running(daemon: daemon))
         }
@@ -128,4 +137,12 @@ extension Access {
             seconds.observe(access.seconds, method, access.route, String(access.status))
         }
     }
+}
+
+/// A text as C keeps it. Sendable because nobody writes to it.
+private final class CText: @unchecked Sendable {
+    let pointer: UnsafeMutablePointer<CChar>?
+
+    init(_ text: String) { pointer = strdup(text) }
+    deinit { free(pointer) }
 }

@@ -12,6 +12,8 @@ package struct ServerConfig: Sendable {
         case threadPerConnection
     }
 
+    /// Certificate and key; nil = plain HTTP. Read once: a new certificate is a restart.
+    package var tls: ServerTLS?
     /// Name or address to listen on; `0.0.0.0` or `::` for all.
     package var host = "127.0.0.1"
     /// 0 takes a free one; `Server.port` tells which.

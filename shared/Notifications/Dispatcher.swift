@@ -34,7 +34,8 @@ package final class Dispatcher<Channel: NotificationChannel>: Service {
         self.runtime = runtime
         self.settings = settings
         amqp = try runtime.amqp()
-        let worker = LaneWorker(channel, pool: runtime.pool, settings: settings, log: runtime.log)
+        let worker = LaneWorker(
+            channel, pool: runtime.pool, settings: settings, tracer: runtime.tracer, log: runtime.log)
         engine = LaneEngine(worker, width: settings.width)
         consumer = try runtime.consumer(
             .notifications(Channel.name), WakeHandler(consumer: "dispatch.\(Channel.name)", engine: engine))

@@ -4,6 +4,7 @@ import Lifecycle
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// Sends what is due in a lane, one after the other: claim, look up where needed, send, mark.
 ///
@@ -15,18 +16,20 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     private let settings: DispatcherSettings
     private let rules: ClaimRules
     private let gate: RateGate
+    private let tracer: Tracer
     private let log: Logger
     private let deliveries: Counter
     private let seconds: Histogram
     private let wait: Histogram
 
     package init(
-        _ channel: Channel, pool: Pool, settings: DispatcherSettings = DispatcherSettings(), log: Logger,
-        metrics: Metrics = .process
+        _ channel: Channel, pool: Pool, settings: DispatcherSettings = DispatcherSettings(), tracer: Tracer = .off,
+        log: Logger, metrics: Metrics = .process
     ) {
         self.channel = channel
         self.pool = pool
         self.settings = settings
+        self.tracer = tracer
         self.log = log
         rules = ClaimRules(
             channel: Channel.name, editsInPlace: Channel.editsInPlace, leaseSeconds: settings.lease.inSeconds)
@@ -74,11 +77,14 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
                 try EffectStore.markDead(claimed, error: "given up after \(most) tries", in: connection)
             }
         }
+        let span = await begin(claimed, lane)
         let result: Swift.Result<Receipt, SendError>
         do {
             result = .success(try await deliver(claimed, lane, since: started))
+            span?.finish()
         } catch {
             result = .failure(error)
+            span?.finish(errorType: error.kind.name)
         }
         return try await note(result, of: claimed, lane)
     }
@@ -91,6 +97,19 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
         }
         if superseded > 0 { deliveries.increment(by: Double(superseded), Channel.name, "superseded") }
         return claimed
+    }
+
+    /// The try as a part of fanout's decision. Nil when it is not traced, or Postgres does not say.
+    private func begin(_ claimed: ClaimedEffect, _ lane: EffectLane) async -> LiveSpan? {
+        guard tracer.isOn, let eventID = claimed.eventID,
+            let traceparent = try? await pool.run({ try TraceStore.traceparent(lane.task, in: $0) })
+        else { return nil }
+        return tracer.begin(
+            "send \(Channel.name)", in: TaskTrace(traceparent)?.decision(eventID), kind: .client,
+            [
+                "bgagent.task.id": .text(lane.task.rawValue), "bgagent.channel": .text(Channel.name),
+                "bgagent.event.type": .text(claimed.eventType), "bgagent.delivery.attempt": SpanValue(claimed.attempts),
+            ])
     }
 
     private func deliver(

@@ -100,6 +100,16 @@ package struct SendError: Error, Sendable, Hashable, CustomStringConvertible {
         case unknown
         /// It will never work as it is.
         case refused
+
+        /// The kind in one word.
+        package var name: String {
+            switch self {
+            case .rateLimited: "rate_limited"
+            case .unavailable: "unavailable"
+            case .unknown: "unknown"
+            case .refused: "refused"
+            }
+        }
     }
 
     package let kind: Kind

@@ -23,7 +23,7 @@ final class ConnectionHandle {
         guard let raw = opened else { throw PostgresError(.connectFailed, "out of memory") }
         self.raw = raw
         guard PQstatus(raw) == CONNECTION_OK else {
-            throw PostgresError(.connectFailed, Self.message(raw))
+            throw PostgresError(.connectFailed, PostgresError.withAdvice(Self.message(raw)))
         }
         PQsetNoticeReceiver(raw, { _, _ in }, nil)
         guard PQsetnonblocking(raw, 1) == 0, PQenterPipelineMode(raw) == 1 else {

@@ -44,14 +44,18 @@ package struct PostgresConfig: Sendable {
     private let urlOptions: String
     private let urlKeywords: Set<String>
     private let place: String
+    private let authorities: String?
 
     /// Reads a URL: `postgres://user:password@host:5432/database?sslmode=verify-full`, several hosts, a Unix socket
     /// as `postgres:///database?host=/run/postgresql`, or libpq's own `key=value` form.
     ///
+    /// - Parameter authorities: a PEM file of authorities that a server's certificate may come from, unless the URL
+    ///   names one as `sslrootcert`. Whether it has to show one is the URL's `sslmode`.
     /// - Throws: `PostgresError` of kind `configuration`, which never repeats any part of the URL.
     package init(
         url: String, applicationName: String, lockTimeout: Duration = .seconds(2),
-        statementTimeout: Duration = .seconds(5), idleInTransactionTimeout: Duration = .seconds(10)
+        statementTimeout: Duration = .seconds(5), idleInTransactionTimeout: Duration = .seconds(10),
+        authorities: String? = nil
     ) throws {
         var options: [String: String] = [:]
         guard !url.isEmpty, let parsed = PQconninfoParse(url, nil) else {
@@ -72,6 +76,7 @@ package struct PostgresConfig: Sendable {
         self.lockTimeout = lockTimeout
         self.statementTimeout = statementTimeout
         self.idleInTransactionTimeout = idleInTransactionTimeout
+        self.authorities = authorities
     }
 
     /// libpq's connection parameters, in the order in which later ones win.
@@ -84,8 +89,9 @@ package struct PostgresConfig: Sendable {
             ("keepalives_count", "3"),
             ("tcp_user_timeout", "\(liveness.userTimeout.wholeMilliseconds)"),
         ]
+        let trust = authorities.map { [("sslrootcert", $0)] } ?? []
         return [("dbname", url), ("application_name", applicationName), ("client_encoding", "UTF8")]
-            + liveness.filter { !urlKeywords.contains($0.0) }
+            + (liveness + trust).filter { !urlKeywords.contains($0.0) }
             + [("options", options)]
     }
 

@@ -5,6 +5,7 @@ import Messaging
 import Postgres
 import Store
 import Telemetry
+import Tracing
 
 /// What a service with a database is made of: a process's parts, a pool, and the broker's address.
 ///
@@ -17,6 +18,7 @@ package struct ServiceRuntime: Sendable {
     package let postgres: PostgresConfig
     /// What this process looks at for `bgagent doctor`; each part adds its own.
     package let checks: CheckList
+    package let tracer: Tracer
     /// Keeps the lines about tasks for `bgagent logs`.
     private let taskLines: TaskLogSink
     private let process: ProcessRuntime
@@ -39,13 +41,16 @@ package struct ServiceRuntime: Sendable {
         readiness.set("schema", false)
         postgres = try PostgresConfig(
             url: config.postgresURL.revealed, applicationName: "bgagent-\(config.name)", lockTimeout: lockTimeout,
-            statementTimeout: statementTimeout)
+            statementTimeout: statementTimeout, authorities: config.caFile)
+        tracer = Tracer(config.tracing, service: config.name, caFile: config.caFile, log: log)
         pool = Pool(postgres, size: poolSize, readiness: readiness, log: log)
         Metrics.process.addRuntime(readiness: readiness, pool: pool)
     }
 
     /// The broker's address. Throws when it cannot be read.
-    package func amqp() throws -> AMQPConfig { try AMQPConfig(url: config.amqpURL.revealed) }
+    package func amqp() throws -> AMQPConfig {
+        try AMQPConfig(url: config.amqpURL.revealed, authorities: config.caFile)
+    }
 
     /// A session that holds advisory locks for this process.
     package func locks() throws -> AdvisoryLock { try AdvisoryLock(postgres, log: log) }
@@ -63,7 +68,9 @@ package struct ServiceRuntime: Sendable {
     package func runAndExit(_ services: [any Service]) async -> Never {
         let gate = SchemaGate(pool: pool, readiness: readiness, log: log)
         let gated: [any Service] = (observers + services).map { GatedService(service: $0, gate: gate) }
-        await process.runAndExit([pool, gate] + gated)
+        // Before the pool, so that it stops after all that makes spans.
+        let tracing: [any Service] = tracer.service.map { [$0] } ?? []
+        await process.runAndExit(tracing + [pool, gate] + gated)
     }
 
     /// What tells of this process, on a connection apart from its work. Their own lines go to standard error alone.

@@ -17,6 +17,8 @@ package struct ClaimedEffect: Sendable {
     package let id: String
     package let token: String
     package let eventType: String
+    /// The event that it tells; nil when it tells none.
+    package let eventID: String?
     package let payload: String
     /// Tries so far, this one included.
     package let attempts: Int
@@ -65,6 +67,7 @@ package enum EffectStore {
             ClaimedEffect(
                 id: try row.get("effect_id", as: String.self), token: token,
                 eventType: try row.get("event_type", as: String.self),
+                eventID: try row.get("event_id", as: String?.self),
                 payload: try row.get("payload", as: String.self),
                 attempts: Int(try row.get("attempts", as: Int64.self)),
                 wasUnknown: try row.get("was", as: String.self) == "unknown",
@@ -106,7 +109,7 @@ package enum EffectStore {
         UPDATE effects e SET state = 'sending', claim_token = \(token), attempts = e.attempts + 1,
             claim_until = clock_timestamp() + make_interval(secs => \(rules.leaseSeconds))
         FROM head WHERE e.effect_id = head.effect_id
-        RETURNING e.effect_id, e.event_type, e.payload::text, e.attempts::bigint, head.state AS was,
+        RETURNING e.effect_id, e.event_type, e.event_id, e.payload::text, e.attempts::bigint, head.state AS was,
             (SELECT r.state::text FROM remembered r) AS channel_state,
             extract(epoch FROM e.planned_at)::float8 AS planned_at,
             extract(epoch FROM clock_timestamp() - e.planned_at)::float8 AS age

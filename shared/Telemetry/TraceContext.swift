@@ -38,6 +38,25 @@ package struct TraceContext: Sendable, Hashable, CustomStringConvertible {
         TraceContext(traceID: randomHex(words: 2), spanID: randomHex(words: 1), isSampled: isSampled)
     }
 
+    /// The start of a new trace that is recorded with this probability.
+    ///
+    /// The trace's id decides, as every service that knows the ratio would: the upper bound of its last 56 bits.
+    package static func make(ratio: Double) -> TraceContext {
+        let trace = make()
+        let number = UInt64(trace.traceID.suffix(14), radix: 16) ?? 0
+        let threshold = (1 - min(max(ratio, 0), 1)) * Double(UInt64(1) << 56)
+        return TraceContext(traceID: trace.traceID, spanID: trace.spanID, isSampled: Double(number) >= threshold)
+    }
+
+    /// The piece of work that this one's part of that name is: the same name gives the same id, in every process and
+    /// after every restart. So a part can be named as a parent before, or long after, its own span is told.
+    package func part(_ name: String) -> TraceContext {
+        // FNV-1a: ids have to differ within one trace, nobody has to be kept from guessing them.
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in "\(spanID)/\(name)".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        return TraceContext(traceID: traceID, spanID: Self.hex(hash == 0 ? 1 : hash), isSampled: isSampled)
+    }
+
     /// A new piece of work in the same trace.
     package func child() -> TraceContext {
         TraceContext(traceID: traceID, spanID: Self.randomHex(words: 1), isSampled: isSampled)
@@ -61,10 +80,12 @@ package struct TraceContext: Sendable, Hashable, CustomStringConvertible {
     /// Random, never all zero, which would mean "no trace".
     private static func randomHex(words: Int) -> String {
         var text = ""
-        for _ in 0..<words {
-            let digits = String(UInt64.random(in: 1...UInt64.max), radix: 16)
-            text += String(repeating: "0", count: 16 - digits.count) + digits
-        }
+        for _ in 0..<words { text += hex(UInt64.random(in: 1...UInt64.max)) }
         return text
+    }
+
+    private static func hex(_ number: UInt64) -> String {
+        let digits = String(number, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from .inbox import Inbox
 from .reporter import Reporter
@@ -20,6 +21,7 @@ class Narrator:
         self._inbox = inbox
         self._trace = trace
         self._running: dict[str, str] = {}
+        self._asked: dict[str, float] = {}
         self.turn = turns_used
 
     @property
@@ -30,6 +32,7 @@ class Narrator:
     def stopped(self) -> None:
         """No tool runs any more."""
         self._running.clear()
+        self._asked.clear()
 
     async def tell(self, event: RunnerEvent) -> None:
         """Emits what watchers should see of one event."""
@@ -37,6 +40,7 @@ class Narrator:
         if isinstance(event, TurnTaken):
             self.turn = event.turn
             self._running |= {call.id: call.name for call in event.calls}
+            self._asked |= {call.id: time.monotonic() for call in event.calls}
             await self._reporter.emit(
                 "agent_turn",
                 turn=event.turn,
@@ -54,12 +58,16 @@ class Narrator:
                 )
         elif isinstance(event, ToolEnded):
             self._running.pop(event.call.id, None)
+            asked = self._asked.pop(event.call.id, None)
+            # Events wait for company before they leave; how long a tool took is therefore said, not seen.
+            took = {} if asked is None else {"duration_ms": int((time.monotonic() - asked) * 1000)}
             await self._reporter.emit(
                 "agent_tool_result",
                 tool_name=event.call.name,
                 is_error=event.is_error,
                 content_preview=preview(event.content),
                 turn=event.turn,
+                **took,
             )
         elif isinstance(event, NudgeAttached):
             await self._inbox.delivered(event.nudge_id)

@@ -3,7 +3,6 @@ import Domain
 import HTTPTypes
 import Postgres
 import Store
-import Telemetry
 
 /// A submit as the client sent it, checked as far as that is possible without the database.
 struct Submission: Sendable {
@@ -29,7 +28,9 @@ struct Submission: Sendable {
 
     /// The task that is to be: limits task over repository over platform, settings as they are now. Throws why there
     /// is to be none.
-    func task(_ context: SubmitContext, _ settings: GatewaySettings, _ request: Request) throws -> NewTask {
+    ///
+    /// - Parameter traceparent: the request's own place in its trace: everything of the task is a part of it.
+    func task(_ context: SubmitContext, _ settings: GatewaySettings, traceparent: String) throws -> NewTask {
         guard let known = context.repo else {
             throw Self.notOnboarded(repo)
         }
@@ -39,14 +40,13 @@ struct Submission: Sendable {
                 "admission_rejected: \(limit) tasks of yours wait already; cancel some or wait", retryAfter: 300)
         }
         let id = context.taskID
-        let trace = request.headers["traceparent"].flatMap { TraceContext(traceparent: $0)?.child() } ?? .make()
         var task = NewTask(
             id: id, userID: context.principal.userID, repo: repo, workflow: TaskBody.workflow,
             branchName: "bgagent/\(id)/\(body.slug)", model: known.model ?? settings.model,
             maxTurns: body.maxTurns ?? known.maxTurns ?? settings.maxTurns,
             maxDurationSeconds: body.maxDurationSeconds ?? known.maxDurationSeconds ?? settings.maxDurationSeconds,
             maxAttempts: settings.maxAttempts, settings: known.taskSettings, notifications: body.notifications,
-            traceparent: trace.traceparent)
+            traceparent: traceparent)
         task.issueNumber = body.issueNumber
         task.description = body.description
         task.baseBranch = known.defaultBranch

@@ -3,6 +3,8 @@ import HTTPServer
 import HTTPTypes
 import Postgres
 import Store
+import Telemetry
+import Tracing
 
 /// Submitting, reading and cancelling tasks.
 struct TaskRoutes: Sendable {
@@ -10,6 +12,7 @@ struct TaskRoutes: Sendable {
     let authenticator: Authenticator
     let gate: Gate
     let settings: GatewaySettings
+    let tracer: Tracer
 
     var endpoints: [Endpoint] {
         [
@@ -100,7 +103,15 @@ struct TaskRoutes: Sendable {
 
     // MARK: - Submitting
 
+    /// Only a submit that makes a task is told as a span: the first of its trace, or a part of its caller's.
     @Sendable private func submit(_ call: Call) throws -> Reply {
+        let (trace, caller) = tracer.enter(call.request.headers["traceparent"])
+        let span = tracer.begin(
+            "POST /v1/tasks", as: trace, parentID: caller, kind: .server,
+            [
+                "http.request.method": "POST", "http.route": "/v1/tasks", "url.path": "/v1/tasks",
+                "network.protocol.version": "1.1",
+            ])
         let hash = try authenticator.tokenHash(call.request)
         let submission = Result { try Submission(call) }
         guard let repo = submission.repo else {
@@ -120,9 +131,17 @@ struct TaskRoutes: Sendable {
             try context.principal.require(.submitTask, .repo(standing), hidden: Submission.notOnboarded(repo))
             let submission = try submission.get()
             if let earlier = context.earlier { return try replay(earlier, submission, in: connection) }
-            let task = try submission.task(context, settings, call.request)
+            let task = try submission.task(context, settings, traceparent: trace.traceparent)
             do {
+                let insert = tracer.begin(
+                    "submit", in: span?.context, kind: .client,
+                    ["db.system.name": "postgresql", "db.operation.name": "INSERT"])
                 let made = try SubmitStore.insert(task, context, key: submission.key, in: connection)
+                insert?.finish()
+                span?.finish([
+                    "http.response.status_code": 201, "bgagent.task.id": .text(task.id.rawValue),
+                    "vcs.repository.name": .text(task.repo.rawValue),
+                ])
                 return .response(Answer.data(status: 201) { $0.task(made, userSlots: settings.userSlots) })
             } catch let error as PostgresError where error.isUniqueViolation(of: "idempotency_keys_pkey") {
                 let user = context.principal.userID
