@@ -1,4 +1,5 @@
 import AMQP
+import Config
 import Messaging
 import Postgres
 import Store
