@@ -60,7 +60,7 @@ def _is_balanced(ports: Sequence[int], consumer: str) -> bool:
 
 
 def _takeover(world: World) -> list[Figure]:
-    """From a kill or a freeze until the events that came after it are all decided on."""
+    """From a kill or a freeze in the middle of work until all of the work is done."""
     killed: list[float] = []
     frozen: list[float] = []
     untouched: list[float] = []
@@ -72,18 +72,15 @@ def _takeover(world: World) -> list[Figure]:
                 process.wait_ready()
             until("three replicas to share the work", 30, lambda: _is_balanced(ports, "fanout"))  # noqa: B023
             untouched.append(_work(world))
-            victim = running[ports[round_ % 3]]
-            os.kill(victim.pid, signal.SIGKILL)
-            killed.append(_work(world))
+            killed.append(_work(world, running[ports[round_ % 3]], signal.SIGKILL))
         with _replicas(world, "fanout", 3) as running:
             ports = list(running)
             for process in running.values():
                 process.wait_ready()
             until("three replicas to share the work", 30, lambda: _is_balanced(ports, "fanout"))  # noqa: B023
             victim = running[ports[round_ % 3]]
-            os.kill(victim.pid, signal.SIGSTOP)
             try:
-                frozen.append(_work(world))
+                frozen.append(_work(world, victim, signal.SIGSTOP))
             finally:
                 os.kill(victim.pid, signal.SIGCONT)
     part = "replicas: take-over"
@@ -95,10 +92,12 @@ def _takeover(world: World) -> list[Figure]:
     ]
 
 
-def _work(world: World) -> float:
-    """Appends an event to every task; returns the seconds until fanout is through with all of them."""
-    began = time.monotonic()
+def _work(world: World, victim: Process | None = None, fault: int = 0) -> float:
+    """Appends an event to every task, and hits a replica; returns the seconds until all events are decided on."""
     world.append("'session_started'", METADATA)
+    began = time.monotonic()
+    if victim is not None:
+        os.kill(victim.pid, fault)
     until("all events to be decided on", 60, lambda: _open_events(world) == 0, 0.01)
     return time.monotonic() - began
 

@@ -1,5 +1,6 @@
 import AMQP
 import Domain
+import Lifecycle
 import Postgres
 import TestSupport
 import Testing
@@ -18,12 +19,7 @@ final class Trickle: Sendable {
     static func with(_ spine: Spine, _ body: (Trickle) async throws -> Void) async throws {
         let connection = try await AMQPConnection.open(AMQPConfig(url: spine.broker))
         let trickle = Trickle(connection)
-        let work = Task {
-            while !Task.isCancelled {
-                try await trickle.send(20)
-                try? await Task.sleep(for: .milliseconds(40))
-            }
-        }
+        let work = Task { try await periodically(every: .milliseconds(40)) { try await trickle.send(20) } }
         let result: Result<Void, any Error>
         do {
             try await body(trickle)

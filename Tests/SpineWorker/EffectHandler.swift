@@ -16,7 +16,8 @@ struct EffectHandler: MessageHandler {
         for _ in 0..<Int.random(in: 0..<50) { await Task.yield() }
         if Int.random(in: 0..<200) == 0 { return .retry(after: .milliseconds(20), reason: "by chance") }
         if isSlow {
-            try await Task.sleep(for: .milliseconds(Int.random(in: 0..<40) == 0 ? 100 : 2))
+            let work = Duration.milliseconds(Int.random(in: 0..<40) == 0 ? 100 : 2)
+            try await ContinuousClock().sleep(for: work)
             if Int.random(in: 0..<100) == 0 { throw ByChance() }
         }
         let worker = self.worker
