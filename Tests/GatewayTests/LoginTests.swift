@@ -3,6 +3,7 @@ import Domain
 import HTTPTypes
 import Postgres
 import Store
+import Telemetry
 import TestSupport
 import Testing
 import Threads

@@ -4,6 +4,7 @@ import Store
 import Telemetry
 import TestSupport
 import Testing
+import Threads
 
 @testable import Reconciler
 
