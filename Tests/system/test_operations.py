@@ -42,7 +42,7 @@ def fixture_calm_stack(stack: Stack) -> Iterator[Stack]:
 
 
 def services_broken(stack: Stack) -> set[tuple[str, str]]:
-    """What services say. Earlier tests may leave what only a person mends: dead letters, closed repositories."""
+    """What services say; earlier tests may leave what only a person mends, as dead letters."""
     return {(service, check) for service, check in names(stack) if service not in ("platform", "repository")}
 
 
