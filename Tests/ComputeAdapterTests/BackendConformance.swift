@@ -32,7 +32,7 @@ struct BackendConformance {
             }
             #expect(try backend.output("bgagent-none-1", from: 0, limit: 10).isEmpty)
             #expect(try backend.usage("bgagent-none-1") == nil)
-            #expect(backend.check().allSatisfy(\.ok))
+            #expect(backend.check().allSatisfy { $0.ok })
         }
     }
 
