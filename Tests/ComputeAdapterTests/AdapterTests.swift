@@ -122,7 +122,7 @@ import Testing
                 await adapter.wake()
                 return try Self.said(id, connection) == ["hello", "bye"]
             }
-            #expect(await adapter.check().allSatisfy(\.ok))
+            #expect(await adapter.check().allSatisfy { $0.ok })
         }
     }
 

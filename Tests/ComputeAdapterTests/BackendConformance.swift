@@ -22,7 +22,7 @@ struct BackendConformance {
         try await isFoundByALaterLife()
         try await givesItsOutput()
         try await tellsWhatItUses()
-        try await with(Self.patient) { backend, _, _ in #expect(backend.check().allSatisfy(\.ok)) }
+        try await with(Self.patient) { backend, _, _ in #expect(backend.check().allSatisfy { $0.ok }) }
     }
 
     private func endsWhenAsked() async throws {

@@ -10,7 +10,7 @@ import Testing
     @Test func `a mail server is greeted and gets no mail`() async throws {
         try await Rehearsal.with("smtp") { smtp in
             let channel = try EmailUnderTest(smtp: smtp).makeChannel()
-            #expect(await channel.check().allSatisfy(\.ok))
+            #expect(await channel.check().allSatisfy { $0.ok })
             #expect(try await smtp.state()["mails"]?.array?.isEmpty == true)
         }
     }

@@ -10,7 +10,7 @@ import Testing
     {
         try await Rehearsal.with("slack", ["--token", "t0ken"]) { slack in
             let channel = try SlackUnderTest(slack: slack).makeChannel()
-            #expect(await channel.check().allSatisfy(\.ok))
+            #expect(await channel.check().allSatisfy { $0.ok })
             try await slack.order("status", match: ["path_regex": "auth.test"], status: 503)
             #expect(await channel.check().first?.remedy?.contains("BGAGENT_SLACK_API_URL") == true)
         }

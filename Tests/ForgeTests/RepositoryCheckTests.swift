@@ -20,7 +20,7 @@ import Testing
     @Test func `a credential that may do all is told so, and no pull request was opened`() async throws {
         let checks = try await Self.look(World())
         #expect(checks.map(\.name) == ["repository", "default branch", "push", "pull requests"])
-        #expect(checks.allSatisfy(\.ok))
+        #expect(checks.allSatisfy { $0.ok })
     }
 
     @Test(arguments: [
@@ -55,8 +55,8 @@ import Testing
         func look(_ world: World, token: String? = "t") async throws -> [Check] {
             try await Self.with(world, token: token) { await $0.check() }
         }
-        #expect(try await look(World()).allSatisfy(\.ok))
-        #expect(try await look(World(), token: nil).allSatisfy(\.ok))
+        #expect(try await look(World()).allSatisfy { $0.ok })
+        #expect(try await look(World(), token: nil).allSatisfy { $0.ok })
         var refused = World()
         refused.user = (401, #"{"message":"Bad credentials"}"#)
         #expect(try await look(refused).filter { !$0.ok }.map(\.name) == ["forge token"])

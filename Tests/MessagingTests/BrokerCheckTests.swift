@@ -25,7 +25,7 @@ import Testing
             #expect(missing?.remedy?.contains("bgagent-migrate") == true)
             let broker = try await AMQPConnection.open(config)
             try await broker.declare(Exchanges.platform(backends: ["process"]))
-            #expect(await checks.look([.commands, .events]).allSatisfy(\.ok))
+            #expect(await checks.look([.commands, .events]).allSatisfy { $0.ok })
             try await broker.delete(queue: TaskStream.events.queues[3])
             let one = await checks.look([.commands, .events]).filter { !$0.ok }
             #expect(one.map(\.detail) == ["missing: queue \(TaskStream.events.queues[3])"])

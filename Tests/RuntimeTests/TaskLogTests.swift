@@ -48,43 +48,59 @@ import Testing
     }
 
     @Test func `a database that is away delays lines and loses none`() async throws {
-        try await Self.with { pool, connection, task in
-            let sink = TaskLogSink(CapturingLog(), metrics: Metrics())
-            let log = Logger(service: "relay", sink: sink)
-            let nowhere = Pool(
-                try PostgresConfig(url: "postgres://nobody@127.0.0.1:1/none", applicationName: "log-tests"), size: 1)
-            let away = try TaskLogWriter(sink, service: "relay", instance: "h:1", pool: nowhere, log: .silent)
-            log.info("kept", ["task_id": task.rawValue])
-            await away.flush()
-            log.info("kept too", ["task_id": task.rawValue])
-            await away.flush()
-            #expect(sink.take(10).count == 1)
-            await nowhere.close()
-            let writer = try TaskLogWriter(sink, service: "relay", instance: "h:1", pool: pool, log: .silent)
-            log.info("and this", ["task_id": task.rawValue])
-            await writer.flush()
-            #expect(
-                try TaskLogStore.page(of: task, TaskLogFilter(), in: connection).lines.map(\.message) == ["and this"])
+        let server = try ScratchDatabase.server()
+        let name = "scratch_late_\(UInt64.random(in: 0...(.max)))"
+        let config = try PostgresConfig(
+            url: try ScratchDatabase.url(of: name, on: server), applicationName: "log-tests")
+        let pool = Pool(config, size: 1)
+        let sink = TaskLogSink(CapturingLog(), metrics: Metrics())
+        let log = Logger(service: "relay", sink: sink)
+        let writer = try TaskLogWriter(sink, service: "relay", instance: "h:1", pool: pool, log: .silent)
+        // The database is not there yet.
+        log.info("first", ["task_id": Self.task])
+        await writer.flush()
+        log.info("second", ["task_id": Self.task])
+        await writer.flush()
+        try await ScratchDatabase.create(name, on: server)
+        do {
+            let connection = try Connection(config)
+            try Self.prepare(connection)
+            let task = try #require(TaskID(rawValue: Self.task))
+            try await eventually("both lines are kept, in order") {
+                await writer.flush()
+                let lines = try TaskLogStore.page(of: task, TaskLogFilter(), in: connection).lines
+                return lines.map(\.message) == ["first", "second"]
+            }
+        } catch {
+            await pool.close()
+            try? await ScratchDatabase.drop(name, on: server)
+            throw error
         }
+        await pool.close()
+        try await ScratchDatabase.drop(name, on: server)
+    }
+
+    private static let task = "01JZ0000000000000000000001"
+
+    private static func prepare(_ connection: Connection) throws {
+        _ = try Migrator.run(on: connection)
+        try connection.query("INSERT INTO users (user_id, name) VALUES ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'ada')")
+        try connection.query("INSERT INTO repos (repo) VALUES ('acme/shop')")
+        try connection.query(
+            """
+            INSERT INTO tasks (task_id, user_id, repo, task_description, branch_name, model, max_turns,
+                max_duration_s, traceparent)
+            VALUES (\(task), '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'acme/shop', 'x', 'b', 'm', 10, 100, '')
+            """)
     }
 
     private static func with(_ body: (Pool, Connection, TaskID) async throws -> Void) async throws {
         try await withScratchDatabase { url in
             let config = try PostgresConfig(url: url, applicationName: "log-tests")
             let connection = try Connection(config)
-            _ = try Migrator.run(on: connection)
-            let task = try #require(TaskID(rawValue: "01JZ0000000000000000000001"))
-            try connection.query(
-                "INSERT INTO users (user_id, name) VALUES ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'ada')")
-            try connection.query("INSERT INTO repos (repo) VALUES ('acme/shop')")
-            try connection.query(
-                """
-                INSERT INTO tasks (task_id, user_id, repo, task_description, branch_name, model, max_turns,
-                    max_duration_s, traceparent)
-                VALUES (\(task.rawValue), '01ARZ3NDEKTSV4RRFFQ69G5FAV', 'acme/shop', 'x', 'b', 'm', 10, 100, '')
-                """)
+            try prepare(connection)
             let pool = Pool(config, size: 1)
-            try await body(pool, connection, task)
+            try await body(pool, connection, try #require(TaskID(rawValue: task)))
             await pool.close()
         }
     }

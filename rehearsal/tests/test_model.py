@@ -256,3 +256,9 @@ def test_the_sums_in_the_scripts_are_those_of_the_fixed_files(name: str, file: s
                 assert text.count(tool["input"]["old_string"]) == 1
                 text = text.replace(tool["input"]["old_string"], tool["input"]["new_string"])
     assert hashlib.sha256(text.encode()).hexdigest() in json.dumps(script)
+
+
+def test_the_list_of_models_needs_the_key_and_nothing_else(model: Client) -> None:
+    assert model("GET", "/v1/models?limit=1").json["data"] == []
+    assert model("GET", "/v1/models", headers={**model.headers, "x-api-key": "wrong"}).status == 401
+    assert model("POST", "/v1/models", {}).status == 405

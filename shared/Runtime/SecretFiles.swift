@@ -27,7 +27,8 @@ package enum SecretFiles {
         }
         let text = String(decoding: bytes, as: UTF8.self).filter { !$0.isWhitespace }.lowercased()
         if text.isEmpty { return bad("is empty", "Write the secret into \(file.path) and restart the service.") }
-        if placeholders.contains(text) || ["changeme", "change-me", "change_me"].contains(where: { text.contains($0) }) {
+        if placeholders.contains(text) || ["changeme", "change-me", "change_me"].contains(where: { text.contains($0) })
+        {
             return bad("holds a placeholder", "Write the real secret into \(file.path) and restart the service.")
         }
         let mode = facts.st_mode & 0o777

@@ -88,7 +88,8 @@ package actor TaskLogWriter: Service {
             task,
             TaskLogLine(
                 at: at, attempt: attempt, level: level, message: clean(message, redactor),
-                fields: fields.mapValues { value in value.string.map { JSONValue.string(clean($0, redactor)) } ?? value })
+                fields: fields.mapValues { value in value.string.map { JSONValue.string(clean($0, redactor)) } ?? value
+                })
         )
     }
 

@@ -209,7 +209,7 @@ package enum TaskQueries {
         }
     }
 
-    private static func snapshotQuery(_ id: TaskID, extra: Query = "") -> Query {
+    static func snapshotQuery(_ id: TaskID, extra: Query = "") -> Query {
         "SELECT " + TaskSnapshot.columns + TaskSnapshot.queueColumns + extra
             + " FROM tasks t JOIN task_heads h USING (task_id) WHERE t.task_id = \(id.rawValue)"
     }
