@@ -34,7 +34,7 @@ package struct Authority: Sendable {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         try openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key",
-            "-out", "ca.pem", "-subj", "/CN=authority of a test", "-days", "2")
+            "-out", "ca.pem", "-subj", "/CN=authority \(UUID().uuidString)", "-days", "2")
     }
 
     /// A certificate for these names, each written as `DNS:localhost` or `IP:127.0.0.1`.

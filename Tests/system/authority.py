@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
@@ -32,7 +33,17 @@ class Authority:
         self.folder = folder
         self.file = folder / "ca.pem"
         self._openssl(
-            "req", "-x509", *CURVE, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=a test", "-days", "2"
+            "req",
+            "-x509",
+            *CURVE,
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-subj",
+            f"/CN={uuid4()}",
+            "-days",
+            "2",
         )
 
     def issue(self, name: str, *names: str, expired: bool = False) -> Identity:

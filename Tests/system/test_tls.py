@@ -22,7 +22,6 @@ from rehearsal.findings import Findings
 from rehearsal.smtp import Mail
 from rehearsal.smtp.server import Encryption, mail_running
 from Tests.system.authority import Authority, Identity
-from Tests.system.judge import clean
 from Tests.system.waiting import until
 from Tests.system.world import KEPT, ROOT, Stack
 
@@ -145,7 +144,9 @@ def binary(name: str) -> Path:
     return Path(folder) / name
 
 
-def test_a_task_goes_through_a_stack_that_speaks_tls_to_everything(servers: Servers, tmp_path: Path) -> None:
+def test_a_task_goes_through_a_stack_that_speaks_tls_to_everything(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gateway = servers.authority.issue("gateway", "DNS:localhost")
     mail = servers.authority.issue("mail", "DNS:localhost")
     with psycopg.connect(servers.plain["BGAGENT_TEST_POSTGRES_URL"], autocommit=True) as connection:
@@ -164,6 +165,8 @@ def test_a_task_goes_through_a_stack_that_speaks_tls_to_everything(servers: Serv
             BGAGENT_SMTP_SECURITY="required",
         )
         stack.authority = servers.authority.file
+        # For the test's own connections; the services have been given theirs.
+        monkeypatch.setenv("PGSSLROOTCERT", str(servers.authority.file))
         cleanup.callback(stack.close)
         try:
             stack.up()
@@ -171,9 +174,10 @@ def test_a_task_goes_through_a_stack_that_speaks_tls_to_everything(servers: Serv
             stack.onboard("acme/secure")
             stack.token("ada")
             ended = stack.cli("submit", "--repo", "acme/secure", "fix the failing test", "--wait", user="ada")
-            task = str(stack.ask("list", user="ada")["data"][0]["task_id"])
-            clean(stack, task)
             assert ended.returncode == 0
+            task = str(stack.rows("SELECT task_id FROM tasks")[0]["task_id"])
+            untold = "SELECT * FROM effects WHERE state NOT IN ('sent', 'superseded')"
+            until("everybody is told", lambda: not stack.rows(untold), 60)
             assert Findings.read(stack.urls, task, "acme/secure").pulls
             mails = until("the mail is there", lambda: kept.document.value["mails"], 30)
             assert mails[0]["to"] == ["ada@localhost"]
@@ -290,13 +294,12 @@ def test_a_database_that_cannot_be_trusted_is_refused_with_what_to_set(servers: 
     shown, host, whose, words = POSTGRES[fault]
     issued = servers.authority.issue("shown", "DNS:localhost", expired=shown == "expired")
     servers.show(None if shown == "nothing" else issued)
-    said = complaint(
+    complaint(
         words,
         BGAGENT_POSTGRES_URL=servers.postgres(host),
         BGAGENT_AMQP_URL=servers.amqp(),
         **trusted(servers, whose),
     )
-    assert "migrate the database" in said
 
 
 @pytest.mark.parametrize("fault", BROKER)

@@ -89,8 +89,10 @@ struct GitCommand: Sendable {
             "GIT_PROTOCOL_FROM_USER": "0", "GIT_ALLOW_PROTOCOL": "http:https", "GIT_HTTP_LOW_SPEED_LIMIT": "1",
             "GIT_HTTP_LOW_SPEED_TIME": "60",
         ]
-        // Its library reads the system's directory of authorities as well.
-        environment["GIT_SSL_CAINFO"] = caFile
+        if let caFile {
+            environment["GIT_SSL_CAINFO"] = caFile
+            environment["GIT_SSL_CAPATH"] = "/etc/ssl/certs"
+        }
         return environment
     }
 

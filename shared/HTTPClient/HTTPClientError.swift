@@ -67,7 +67,8 @@ package struct HTTPClientError: Error, Hashable, CustomStringConvertible {
 extension HTTPClientError {
     /// What a finished transfer of the C library means.
     ///
-    /// - Parameter verdict: the TLS library's on the server's certificate; 0 = nothing is wrong with it.
+    /// - Parameter verdict: the TLS library's on the server's certificate; below 2 = nothing is wrong with it, as far
+    ///   as it was asked.
     init(_ result: CURLcode, systemError: Int, verdict: Int, origin: String, mayHaveReachedServer: Bool) {
         var retryable: Bool?
         let code: Code
@@ -99,7 +100,7 @@ extension HTTPClientError {
         switch result {
         case CURLE_PEER_FAILED_VERIFICATION:
             switch verdict {
-            case 0:
+            case 0, 1:
                 """
                 the server's certificate is for another host name; use one of its names in the address, or give the \
                 server a certificate for this one
