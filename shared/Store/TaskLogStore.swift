@@ -115,12 +115,10 @@ package enum TaskLogStore {
         return heads
     }
 
-    /// Whose the task is, and whether it may still write; nil when there is none.
-    package static func owner(
-        of task: TaskID, in connection: Connection
-    ) throws -> (user: UserID, status: TaskStatus)? {
-        try connection.query("SELECT user_id, status FROM tasks WHERE task_id = \(task.rawValue)").first.map {
-            (try $0.ulid("user_id"), try $0.get("status", as: TaskStatus.self))
+    /// Where the task stands: what has ended writes no more. Nil when there is none.
+    package static func status(of task: TaskID, in connection: Connection) throws -> TaskStatus? {
+        try connection.query("SELECT status FROM tasks WHERE task_id = \(task.rawValue)").first.map {
+            try $0.get("status", as: TaskStatus.self)
         }
     }
 }

@@ -25,12 +25,15 @@ struct LogRoutes: Sendable {
         let (filter, wait) = try call.query { Self.wish(&$0, settings) }
         let id = try call.taskID()
         let caller = try call.principal()
-        let (owner, page) = try pool.withConnection { connection in
-            (try TaskLogStore.owner(of: id, in: connection), try TaskLogStore.page(of: id, filter, in: connection))
+        let (standing, status, page) = try pool.withConnection { connection in
+            (
+                try GrantStore.standing(of: caller.userID, to: id, in: connection),
+                try TaskLogStore.status(of: id, in: connection), try TaskLogStore.page(of: id, filter, in: connection)
+            )
         }
-        guard let owner else { throw APIError.taskNotFound }
-        try caller.require(.readTask, owner: owner.user)
-        guard page.lines.isEmpty, wait > 0, !owner.status.isFinal else {
+        guard let standing, let status else { throw APIError.taskNotFound }
+        try caller.require(.readTask, .task(standing))
+        guard page.lines.isEmpty, wait > 0, !status.isFinal else {
             return .response(Self.answer(page.lines, hasMore: page.hasMore))
         }
         let watch = self.watch

@@ -21,10 +21,15 @@ struct TopRoutes: Sendable {
     @Sendable private func top(_ call: Call) throws -> Reply {
         _ = try call.query { _ in }
         let id = try call.taskID()
-        guard let vitals = try pool.withConnection({ try TaskVitals.load(id, in: $0) }) else {
-            throw APIError.taskNotFound
+        let caller = try call.principal()
+        let (standing, vitals) = try pool.withConnection { connection in
+            (
+                try GrantStore.standing(of: caller.userID, to: id, in: connection),
+                try TaskVitals.load(id, in: connection)
+            )
         }
-        try call.principal().require(.readTask, owner: vitals.task.userID)
+        guard let standing, let vitals else { throw APIError.taskNotFound }
+        try caller.require(.readTask, .task(standing))
         return .response(Answer.data { $0.vitals(vitals, userSlots: settings.userSlots) })
     }
 }
