@@ -121,6 +121,10 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Seen]:
             60,
         )
         prometheus.scraped()
+    except BaseException:
+        stack.failed = True
+        raise
+    else:
         yield Seen(stack, prometheus, waiting)
     finally:
         for job in jobs:
