@@ -25,7 +25,7 @@ MESSAGES = {"path_regex": "/v1/messages", "body_regex": r"Repository: acme/busy\
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The stack, torn down whatever happens."""
-    made = Stack("ops", BGAGENT_GAUGES_EVERY="1s")
+    made = Stack("ops", BGAGENT_GAUGES_EVERY="1s", BGAGENT_FSYNC="off")
     try:
         made.up()
         yield made
@@ -121,6 +121,10 @@ def seen(stack: Stack, prometheus: Prometheus) -> Iterator[Seen]:
             60,
         )
         prometheus.scraped()
+    except BaseException:
+        stack.failed = True
+        raise
+    else:
         yield Seen(stack, prometheus, waiting)
     finally:
         for job in jobs:

@@ -107,6 +107,6 @@ class Prometheus:
     def scraped(self) -> None:
         """Waits until every service was read twice more, and the rules looked at what was read."""
         counted = f'count(count_over_time(up{{job="bgagent"}}[2s]) >= 1) == {len(SERVICES)}'
-        start = self.value("time()") or 0.0
+        start = self.value("vector(time())") or 0.0
         until("all services are scraped", lambda: bool(self.query(counted)), 60)
         until("two scrapes pass", lambda: (self.value("min(timestamp(up))") or 0.0) > start + 2.5, 60)
