@@ -128,7 +128,7 @@ import Threads
             parsing: Array(await Session(server).run("logs", FakeTask.id, "-o", "json").output.utf8))
         #expect(json.array?.compactMap { $0.whole("seq") } == Array(1...1200))
         _ = await Session(server).run("logs", FakeTask.id, "--service", "agent", "--level", "warning", "--after", "7")
-        let query = try #require(server.requests.last?.query)
+        let query = try #require(server.requests.first { $0.query["level"] != nil }?.query)
         #expect(query["service"] == "agent" && query["level"] == "warning" && query["after"] == "7")
     }
 
@@ -138,7 +138,8 @@ import Threads
         #expect(outcome.code == .success)
         #expect(outcome.lines.count == 10)
         #expect(server.requests.contains { $0.query["wait"] == "25" })
-        let none = await Session(try logServer(0, reveals: 0)).run("logs", FakeTask.id)
+        let silent = try logServer(0, reveals: 0)
+        let none = await Session(silent).run("logs", FakeTask.id)
         #expect(none.output.isEmpty && none.errors == "No lines.\n")
     }
 
@@ -162,7 +163,8 @@ import Threads
         #expect(outcome.code == .success)
         try Golden.expect(outcome.output, matches: "top.txt")
         #expect(server.requests.count == 1)
-        let empty = await Session(try ScriptedServer { _ in .json(200, #"{"data":{}}"#) }).run("top", FakeTask.id)
+        let bare = try ScriptedServer { _ in .json(200, #"{"data":{}}"#) }
+        let empty = await Session(bare).run("top", FakeTask.id)
         try Golden.expect(empty.output, matches: "top-empty.txt")
     }
 
@@ -208,13 +210,15 @@ import Threads
     }
 
     @Test func `repo check waits for the answer and prints its remedy`() async throws {
-        let passed = await Session(try checkServer(["pending", "pending", "passed"])).run("repo", "check", "acme/shop")
+        let (late, never) = (try checkServer(["pending", "pending", "passed"]), try checkServer(["pending"]))
+        let refusing = try checkServer(["failed"])
+        let passed = await Session(late).run("repo", "check", "acme/shop")
         #expect(passed.code == .success)
         #expect(passed.output == "ok    push            may push\n")
-        let failed = await Session(try checkServer(["failed"])).run("repo", "check", "acme/shop")
+        let failed = await Session(refusing).run("repo", "check", "acme/shop")
         #expect(failed.code == .failure)
         #expect(failed.output.contains("FAIL  push            may not push\n      → Give it write access.\n"))
-        let silent = await Session(try checkServer(["pending"])).run("repo", "check", "acme/shop")
+        let silent = await Session(never).run("repo", "check", "acme/shop")
         #expect(silent.code == .failure)
         #expect(silent.errors.contains("was not checked within 10 s"))
     }
@@ -233,7 +237,8 @@ import Threads
         #expect(server.requests.last?.method == "DELETE")
         let fine = try checkServer(["passed"])
         #expect(await Session(fine).run("repo", "add", "acme/shop", "--require-access").code == .success)
-        let away = await Session(try checkServer(["pending"])).run("repo", "add", "acme/shop")
+        let never = try checkServer(["pending"])
+        let away = await Session(never).run("repo", "add", "acme/shop")
         #expect(away.code == .success)
         #expect(away.errors.contains("warning: acme/shop was not checked within 10 s"))
     }
