@@ -28,7 +28,7 @@ struct ContainerFixture: Sendable {
     let directory: String
     let proxy: ProxyProcess?
 
-    static let patience = Duration.seconds(90)
+    static let patience = Duration.seconds(180)
 
     static func with(
         _ way: EngineWay = .direct, gateway: Bool = true, _ body: (ContainerFixture) async throws -> Void
