@@ -28,7 +28,7 @@ struct ContainerFixture: Sendable {
     let directory: String
     let proxy: ProxyProcess?
 
-    static let patience = Duration.seconds(90)
+    static let patience = Duration.seconds(180)
 
     static func with(
         _ way: EngineWay = .direct, gateway: Bool = true, _ body: (ContainerFixture) async throws -> Void
@@ -50,6 +50,7 @@ struct ContainerFixture: Sendable {
             settings.workspaceSize = 16 << 20
             settings.temporarySize = 8 << 20
             settings.timeout = .seconds(60)
+            settings.allowsHost = try corner.isPodman
             let directory = "/tmp/bgagent-compute-\(UUID().uuidString)"
             defer { try? FileManager.default.removeItem(atPath: directory) }
             try await body(
@@ -79,6 +80,11 @@ struct ContainerFixture: Sendable {
         let ended = Ended(output: backend.logTail(name, bytes: 100_000), ending: backend.ending(name) ?? "")
         try backend.remove(name)
         return ended
+    }
+
+    /// What the reason of an end says when memory was too little.
+    var tooLittleMemory: String {
+        get throws { try corner.isPodman ? "killed by signal 9" : "killed: out of memory (192 MB)" }
     }
 
     struct Ended {

@@ -4,6 +4,7 @@ import FoundationEssentials
 import HTTPServer
 import HTTPTypes
 import Lifecycle
+import Telemetry
 import TestSupport
 import Testing
 
@@ -37,9 +38,7 @@ import Testing
         try await ContainerFixture.with(way) { fixture in
             let corner = fixture.corner
             // An internal network alone does not keep the host away: seen from one that has no more than that.
-            let network = "bgagent-test-\(UUID().uuidString.lowercased())"
-            let body: JSONValue = ["Name": .string(network), "Driver": "bridge", "Internal": true]
-            try corner.client.call("POST", "/networks/create", body: body)
+            let network = try corner.makeNetwork(["Driver": "bridge", "Internal": true])
             let host = try Self.gateway(network, corner)
             var router = Router()
             router.on("GET", "/") { _ in .response(.text("host\n")) }
@@ -63,8 +62,6 @@ import Testing
             try backend.kill(name)
             try backend.remove(name)
             server.stop()
-            try corner.client.call("DELETE", "/containers/\(witness)", query: [("force", "true")])
-            try corner.client.call("DELETE", "/networks/\(network)")
         }
     }
 

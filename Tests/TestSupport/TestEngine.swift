@@ -52,6 +52,12 @@ package final class TestEngine: Sendable {
         }
     }
 
+    /// True for podman's compatible socket, which leaves the host's address on every network and does not tell that
+    /// memory was too little.
+    package var isPodman: Bool {
+        get throws { try client.about()["Components"]?.array?.first?["Name"]?.string?.hasPrefix("Podman") == true }
+    }
+
     /// A name as sessions have it.
     package static func sessionName() -> String { "bgagent-\(UUID().uuidString)-1" }
 
@@ -76,6 +82,17 @@ package final class TestEngine: Sendable {
         }
         try client.call("POST", "/containers/\(id)/start")
         return id
+    }
+
+    /// A network of the test's own; gives its name.
+    package func makeNetwork(_ options: [String: JSONValue]) throws -> String {
+        let own = ownLabel.split(separator: "=").map(String.init)
+        let name = "bgagent-test-\(UUID().uuidString.lowercased())"
+        var body = options
+        body["Name"] = .string(name)
+        body["Labels"] = [own[0]: .string(own[1])]
+        try client.call("POST", "/networks/create", body: .object(body))
+        return name
     }
 
     /// An agent gateway of this corner: says `gateway` to whoever connects.

@@ -61,14 +61,10 @@ struct ContainerRequests: Sendable {
 
     /// Places whose files lie in memory. Programs may run there: builds and their tests run what they have just written.
     private var inMemory: [String: JSONValue] {
-        let options = { (size: Int64, rest: String) -> JSONValue in .string("rw,exec,nosuid,nodev,size=\(size),\(rest)")
-        }
-        let own = "mode=0700,uid=\(settings.owner.uid),gid=\(settings.owner.gid)"
-        var places = [
-            "/tmp": options(settings.temporarySize, "mode=1777"),
-            SandboxNaming.home: options(settings.temporarySize, own),
-        ]
-        if settings.workspace == .memory { places[SandboxNaming.workspace] = options(settings.workspaceSize, own) }
+        // Anybody's, because podman knows no owner here; the sandbox has one user.
+        let options = { (size: Int64) -> JSONValue in .string("rw,exec,nosuid,nodev,size=\(size),mode=1777") }
+        var places = ["/tmp": options(settings.temporarySize), SandboxNaming.home: options(settings.temporarySize)]
+        if settings.workspace == .memory { places[SandboxNaming.workspace] = options(settings.workspaceSize) }
         return places
     }
 

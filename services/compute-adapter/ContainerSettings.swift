@@ -108,11 +108,5 @@ struct ContainerSettings: Sendable {
         }
     }
 
-    /// What owns the volume: uid and gid as mount options.
-    var owner: (uid: String, gid: String) {
-        let parts = user.split(separator: ":").map(String.init)
-        return (parts.first ?? "", parts.last ?? "")
-    }
-
     private static let socket = EngineAddress("unix:///var/run/docker.sock").unsafelyUnwrapped
 }

@@ -18,11 +18,13 @@ struct EngineProxyMain {
         let readiness = runtime.readiness
         readiness.set("engine", false)
         let threads = IOThreads(name: "engine", count: 1)
+        // Shorter than a stop may take: an engine that hangs must not hang the proxy's end.
+        let brief = EngineClient(config.engine, timeout: min(config.timeout, .seconds(3)))
         await runtime.runAndExit([
             try Server(server, proxy.router, log: runtime.log, onAccess: Access.recorder(.process)),
             Periodic("look at the engine", every: .seconds(5), log: runtime.log) {
                 do {
-                    _ = try await threads.run { try engine.about() }
+                    _ = try await threads.run { try brief.about() }
                     readiness.set("engine", true)
                 } catch {
                     readiness.set("engine", false)

@@ -192,17 +192,17 @@ struct ProxyRules: Sendable {
         isNumber(text.last.map { "kmg".contains($0) } == true ? text.dropLast() : text[...])
     }
 
-    /// Words that only narrow, or say whose it is.
+    /// Words that only narrow, a size and a mode.
     private static func areTemporary(options: String) -> Bool {
         let words = options.split(separator: ",", omittingEmptySubsequences: false)
         let plain: Set<Substring> = ["rw", "exec", "noexec", "nosuid", "nodev"]
         return words.contains("nosuid") && words.contains("nodev") && words.contains { $0.hasPrefix("size=") }
-            && words.allSatisfy { plain.contains($0) || isOwned($0) }
+            && words.allSatisfy { plain.contains($0) || isAmount($0) }
     }
 
-    private static func isOwned(_ word: Substring) -> Bool {
+    private static func isAmount(_ word: Substring) -> Bool {
         let sides = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         guard sides.count == 2 else { return false }
-        return sides[0] == "size" ? isSize(sides[1]) : ["uid", "gid", "mode"].contains(sides[0]) && isNumber(sides[1])
+        return sides[0] == "size" ? isSize(sides[1]) : sides[0] == "mode" && isNumber(sides[1])
     }
 }
