@@ -12,7 +12,8 @@ import Testing
         try await withAuthority { authority in
             try await withSecureServer(authority.issue("DNS:localhost", "IP:127.0.0.1")) { port in
                 for host in ["localhost", "127.0.0.1"] {
-                    #expect(try await ask(port, trusting: authority.file, host: host).text == "hello")
+                    let answer = try await ask(port, trusting: authority.file, host: host)
+                    #expect(answer.text == "hello")
                 }
             }
         }
@@ -27,7 +28,8 @@ import Testing
                 let client = HTTPClient(options)
                 for identity in [ours, theirs] {
                     try await withSecureServer(identity) { port in
-                        #expect(try await client.send(ClientRequest(url: "https://localhost:\(port)/")).status == 200)
+                        let answer = try await client.send(ClientRequest(url: "https://localhost:\(port)/"))
+                        #expect(answer.status == 200)
                     }
                 }
             }
