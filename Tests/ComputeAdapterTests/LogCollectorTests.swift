@@ -162,5 +162,6 @@ private final class Output: ComputeBackend {
     func kill(_ name: String) throws {}
     func leftovers() throws -> Set<String> { [] }
     func remove(_ name: String) throws {}
+    func ending(_ name: String) -> String? { nil }
     func logTail(_ name: String, bytes: Int) -> String { "" }
 }
