@@ -7,13 +7,13 @@ enum OperatorVerbs {
     static let all: [Verb] = [
         Verb("admin state", "show what is paused, the compute nodes and what is at work", body: AdminCommands.state),
         Verb(
-            "admin pause", "start no new work; what runs goes on and tasks keep their places",
+            "admin pause", "start no new work; what runs goes on",
             options: [repo, Option("reason", .text("TEXT"), "kept for whoever asks")], body: AdminCommands.pause),
         Verb(
             "admin resume", "start work again",
             options: [repo, Option("node", .text("NAME"), "only this compute node")], body: AdminCommands.resume),
         Verb(
-            "admin drain", "pause, then wait until nothing is at work: what an upgrade begins with",
+            "admin drain", "pause, then wait until nothing is at work, as before an upgrade",
             options: [
                 Option("node", .text("NAME"), "only this compute node: it gets no new work"),
                 Option("reason", .text("TEXT"), "kept for whoever asks"),
@@ -22,11 +22,11 @@ enum OperatorVerbs {
             ], notes: ["Ctrl-C stops waiting; it stays paused until bgagent admin resume."],
             body: AdminCommands.drain),
         Verb(
-            "dlq list", "list what was given up: messages nobody could handle, notifications nobody could send",
+            "dlq list", "list messages and notifications that were given up",
             options: [Option("task", .text("TASK"), "only those of a task")], body: AdminCommands.listLetters),
         Verb("dlq show", "show one of them whole", arguments: [letter], body: AdminCommands.showLetter),
         Verb(
-            "dlq replay", "handle or send it once more; what was done already is not done twice",
+            "dlq replay", "handle or send it once more",
             arguments: [letter], options: [dryRun], body: AdminCommands.replayLetter),
         Verb(
             "dlq drop", "give it up for good", arguments: [letter], options: [dryRun], body: AdminCommands.dropLetter),
