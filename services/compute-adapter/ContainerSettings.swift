@@ -36,7 +36,7 @@ struct ContainerSettings: Sendable {
     /// An engine that leaves the host's address on a sandbox's network will do.
     var allowsHost = false
     /// One call of the engine.
-    var timeout = Duration.seconds(30)
+    var timeout = Duration.seconds(60)
 
     /// Reads the variables.
     init(_ environment: inout Environment, command: [String]) {
@@ -78,7 +78,7 @@ struct ContainerSettings: Sendable {
             "BGAGENT_AGENT_HOST_REACHABLE", default: false,
             "accept an engine, such as podman, that lets agents reach what listens on the host")
         timeout = environment.duration(
-            "BGAGENT_ENGINE_TIMEOUT", default: .seconds(30), in: .milliseconds(100)...(.seconds(300)),
+            "BGAGENT_ENGINE_TIMEOUT", default: .seconds(60), in: .milliseconds(100)...(.seconds(300)),
             "deadline of one call to the container engine")
         check(&environment)
     }

@@ -19,7 +19,7 @@ struct ProxyConfig: Sendable {
         host = environment.string("BGAGENT_ENGINE_PROXY_HOST", default: "127.0.0.1", "address to listen on")
         port = environment.int("BGAGENT_ENGINE_PROXY_PORT", default: 2375, in: 0...65535, "port to listen on")
         timeout = environment.duration(
-            "BGAGENT_ENGINE_TIMEOUT", default: .seconds(30), in: .milliseconds(100)...(.seconds(300)),
+            "BGAGENT_ENGINE_TIMEOUT", default: .seconds(60), in: .milliseconds(100)...(.seconds(300)),
             "deadline of one call to the container engine")
         rules = ProxyRules(
             installation: environment.string(

@@ -24,7 +24,8 @@ package final class EngineClient: Sendable {
         http = HTTPClient(HTTPClient.Options(name: "engine"))
     }
 
-    /// Calls and returns the answer's document; null for an empty one.
+    /// Calls and returns the answer's document; null for an empty one, and a text where it is not JSON: podman says OK
+    /// to some calls.
     ///
     /// - Throws: `EngineError`.
     @discardableResult
@@ -33,11 +34,7 @@ package final class EngineClient: Sendable {
     ) throws -> JSONValue {
         let bytes = try raw(method, path, query: query, body: body)
         if bytes.isEmpty { return .null }
-        do {
-            return try JSONText.decode(bytes: bytes)
-        } catch {
-            throw EngineError(.other, "The container engine's answer to \(method) \(path) is not JSON.")
-        }
+        return (try? JSONText.decode(bytes: bytes)) ?? .string(String(decoding: bytes.prefix(1000), as: UTF8.self))
     }
 
     /// Calls and returns the answer's bytes.
