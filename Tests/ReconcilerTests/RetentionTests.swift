@@ -26,7 +26,9 @@ import Threads
             let metrics = Metrics()
             let rows = try await Self.sweep(pool, metrics: metrics).runOnce()
             #expect(try Self.counts(of: old, connection).values.allSatisfy { $0 == 0 })
-            #expect(try Self.counts(of: young, connection) == before)
+            // What people said of it was due before.
+            let kept = before.merging(["inbox": 0, "task_approvals": 0]) { $1 }
+            #expect(try Self.counts(of: young, connection) == kept)
             #expect(try TaskStore.load(open, in: connection) != nil)
             #expect(rows.tables["tasks"] == 1)
             #expect(rows.tables["task_events"] == 3)
@@ -106,8 +108,8 @@ import Threads
                     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
                     CREATE TRIGGER refuse BEFORE DELETE ON tasks FOR EACH ROW
                         WHEN (OLD.task_id = '\(stubborn.rawValue)') EXECUTE FUNCTION refuse();
-                    BEGIN
                     """)
+            try connection.execute(script: "BEGIN")
             try connection.query("SELECT 1 FROM tasks WHERE task_id = \(held.rawValue) FOR UPDATE")
             let rows = try await Self.sweep(pool).runOnce()
             try connection.execute(script: "COMMIT")

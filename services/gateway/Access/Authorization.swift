@@ -45,12 +45,12 @@ func authorize(_ who: Principal, _ verb: Verb, _ subject: Subject = .platform) -
     case (.submitTask, .repo(let standing)):
         guard isMember else { return .forbidden }
         if standing.access == .restricted, standing.level == nil { return .hidden }
-        return standing.access == .open || standing.level >= .submit ? .allowed : .forbidden
+        return standing.access == .open || standing.reaches(.submit) ? .allowed : .forbidden
     case (.readTask, .task(let standing)):
         return who.sees(standing) ? .allowed : .hidden
     case (.cancelTask, .task(let standing)):
         guard who.sees(standing) else { return .hidden }
-        let isTheirs = standing.owner == who.userID || standing.repo.level >= .steer
+        let isTheirs = standing.owner == who.userID || standing.repo.reaches(.steer)
         return isMember && isTheirs ? .allowed : .forbidden
     case (.readAccount, .account(let owner)), (.manageTokens, .account(let owner)):
         return owner == who.userID ? .allowed : .forbidden
@@ -62,9 +62,12 @@ func authorize(_ who: Principal, _ verb: Verb, _ subject: Subject = .platform) -
     }
 }
 
-/// Whether a grant reaches a level; none reaches none.
-private func >= (level: GrantLevel?, needed: GrantLevel) -> Bool {
-    level.map { $0 >= needed } ?? false
+extension RepoStanding {
+    /// Whether the grant reaches a level; none reaches none.
+    fileprivate func reaches(_ needed: GrantLevel) -> Bool {
+        guard let level else { return false }
+        return level >= needed
+    }
 }
 
 extension Principal {
