@@ -62,7 +62,7 @@ def test_the_doctor_names_what_is_broken_and_what_mends_it(calm_stack: Stack) ->
         assert told[("fanout", "silent")]["remedy"].startswith("Restart fanout")
         text = stack.cli("doctor", check=False)
         assert text.returncode == 1
-        assert text.stdout.count("→") == len(failures(stack))
+        assert text.stdout.count("✗") == text.stdout.count("→") >= len(wanted)
     finally:
         os.kill(frozen, signal.SIGCONT)
 
