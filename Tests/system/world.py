@@ -222,10 +222,10 @@ class Stack:
         self.onboarded.add(repo)
         return done
 
-    def session_log(self, task_id: str, attempt: int = 1) -> str:
-        """All that a sandbox has written, as the node keeps it."""
-        folder = self.link.resolve() / "data" / "sessions" / f"bgagent-{task_id}-{attempt}"
-        return (folder / "log").read_text()
+    def session_logs(self, task_id: str) -> list[str]:
+        """All lines that a task's sandboxes have written, as the node keeps them, attempt by attempt."""
+        folders = sorted((self.link.resolve() / "data" / "sessions").glob(f"bgagent-{task_id}-*"))
+        return [line for one in folders for line in (one / "log").read_text().splitlines() if line]
 
     def bare(self, repo: str) -> Path:
         """The bare repository behind a name."""
