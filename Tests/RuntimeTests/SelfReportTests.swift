@@ -22,7 +22,7 @@ import Testing
             let readiness = Readiness()
             readiness.set("broker", false)
             let report = SelfReport(
-                service: "relay", every: .milliseconds(20), checks: checks, readiness: readiness, pool: pool,
+                service: "relay", every: .seconds(5), checks: checks, readiness: readiness, pool: pool,
                 log: .silent)
             let running = Task { try await report.run() }
             let seen = try await eventually("it has told of itself") { try ReportStore.all(in: reader).first }

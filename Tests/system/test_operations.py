@@ -62,7 +62,7 @@ def test_the_doctor_names_what_is_broken_and_what_mends_it(calm_stack: Stack) ->
         assert told[("fanout", "silent")]["remedy"].startswith("Restart fanout")
         text = stack.cli("doctor", check=False)
         assert text.returncode == 1
-        assert text.stdout.count("→") == len(failures(stack))
+        assert text.stdout.count("✗") == text.stdout.count("→") >= len(wanted)
     finally:
         os.kill(frozen, signal.SIGCONT)
 
@@ -105,8 +105,8 @@ def test_logs_and_top_tell_of_a_task(calm_stack: Stack) -> None:
         assert {"agent", "compute-adapter"} <= {line["service"] for line in lines}
         assert [line["seq"] for line in lines] == sorted({line["seq"] for line in lines})
         agent = [line["message"] for line in lines if line["service"] == "agent"]
-        kept = stack.session_log(job.task_id)
-        assert len(agent) == len([line for line in kept.splitlines() if line]), (agent, kept)
+        kept = stack.session_logs(job.task_id)
+        assert len(agent) == len(kept), (agent, kept)
         assert stack.exports["BGAGENT_TOKEN"] not in followed
         top = stack.ask("top", job.task_id)
         assert top["tokens"]["input"] > 0

@@ -49,7 +49,7 @@ SETTINGS = {
     "BGAGENT_DISPATCH_SETTLE": "2s",
     "BGAGENT_DISPATCH_LEASE": "3s",
     "BGAGENT_MODEL_RESERVATION_LIFE": "5s",
-    "BGAGENT_REPORT_EVERY": "1s",
+    "BGAGENT_REPORT_EVERY": "2s",
     "BGAGENT_CHECK_EVERY": "2s",
     "BGAGENT_USER_SLOTS": "2",
     "BGAGENT_CAPACITY": "4",
@@ -223,10 +223,10 @@ class Stack:
         self.onboarded.add(repo)
         return done
 
-    def session_log(self, task_id: str, attempt: int = 1) -> str:
-        """All that a sandbox has written, as the node keeps it."""
-        folder = self.link.resolve() / "data" / "sessions" / f"bgagent-{task_id}-{attempt}"
-        return (folder / "log").read_text()
+    def session_logs(self, task_id: str) -> list[str]:
+        """All lines that a task's sandboxes have written, as the node keeps them, attempt by attempt."""
+        folders = sorted((self.link.resolve() / "data" / "sessions").glob(f"bgagent-{task_id}-*"))
+        return [line for one in folders for line in (one / "log").read_text().splitlines() if line]
 
     def bare(self, repo: str) -> Path:
         """The bare repository behind a name."""
