@@ -45,7 +45,8 @@ final class SpanExporter: Service {
     private let state = Condition(State())
 
     init(
-        _ config: TracingConfig, endpoint: String, service: String, caFile: String?, stopPatience: Duration, log: Logger,
+        _ config: TracingConfig, endpoint: String, service: String, caFile: String?, stopPatience: Duration,
+        log: Logger,
         metrics: Metrics
     ) {
         let base = endpoint.hasSuffix("/") ? String(endpoint.dropLast()) : endpoint
