@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 
@@ -69,13 +71,27 @@ def traced(receiver: Receiver) -> Iterator[Stack]:
 def submit(stack: Stack, repo: str, traceparent: str = "") -> str:
     """Submits over REST, as a program does that has a trace of its own."""
     body = json.dumps({"repo": repo, "task_description": FIX}).encode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {stack.token('ada')}"}
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {stack.token('ada')}",
+        "Idempotency-Key": uuid4().hex,
+    }
     if traceparent:
         headers["traceparent"] = traceparent
     request = urllib.request.Request(f"{stack.exports['BGAGENT_API_URL']}/v1/tasks", body, headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        return str(json.loads(answer.read())["data"]["task_id"])
+
+    def accepted() -> str | None:
+        try:
+            with opener.open(request, timeout=30) as answer:
+                return str(json.loads(answer.read())["data"]["task_id"])
+        except urllib.error.HTTPError as error:
+            # A busy gateway says so, and the key makes a second try safe.
+            if error.code == 503:
+                return None
+            raise
+
+    return until("the task is accepted", accepted, 60)
 
 
 def completed(stack: Stack, *tasks: str) -> None:

@@ -31,8 +31,6 @@ final class SpanExporter: Service {
     private static let batch = 512
     /// A batch that is not full waits so long for company.
     private static let interval = Duration.seconds(1)
-    /// What a stop waits for; services before it have up to eight seconds of the ten.
-    private static let stopPatience = Duration.seconds(1)
     private static let attempts = 5
 
     private let url: String
@@ -40,13 +38,16 @@ final class SpanExporter: Service {
     private let service: String
     private let resource: [(String, SpanValue)]
     private let capacity: Int
+    private let stopPatience: Duration
     private let client: HTTPClient
     private let log: Logger
     private let counted: Counter
     private let state = Condition(State())
 
     init(
-        _ config: TracingConfig, endpoint: String, service: String, caFile: String?, log: Logger, metrics: Metrics
+        _ config: TracingConfig, endpoint: String, service: String, caFile: String?, stopPatience: Duration,
+        log: Logger,
+        metrics: Metrics
     ) {
         let base = endpoint.hasSuffix("/") ? String(endpoint.dropLast()) : endpoint
         url = base.hasSuffix("/v1/traces") ? base : base + "/v1/traces"
@@ -62,6 +63,7 @@ final class SpanExporter: Service {
             ("telemetry.sdk.language", "swift"),
         ]
         capacity = config.bufferSize
+        self.stopPatience = stopPatience
         client = HTTPClient(.init(name: "tracing", threads: 1, caFile: caFile))
         self.log = log
         counted = metrics.counter("bgagent_spans_total", "Spans by what became of them", labels: ["result"])
@@ -81,10 +83,10 @@ final class SpanExporter: Service {
     func run() async throws {
         let thread = try NamedThread("tracing") { self.work() }
         await untilCancelled()
-        state.update { $0.stopBy = .after(Self.stopPatience) }
+        state.update { $0.stopBy = .after(stopPatience) }
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             let waiting = try? NamedThread("tracing-stop") {
-                _ = self.state.wait(timeout: Self.stopPatience + .milliseconds(100)) { $0.hasEnded ? true : nil }
+                _ = self.state.wait(timeout: self.stopPatience + .milliseconds(100)) { $0.hasEnded ? true : nil }
                 continuation.resume()
             }
             if waiting == nil { continuation.resume() }

@@ -19,11 +19,18 @@ package final class Tracer: Sendable {
         ratio = 1
     }
 
-    /// - Parameter service: `service.name` of this process's spans.
-    package init(_ config: TracingConfig, service: String, caFile: String?, log: Logger, metrics: Metrics = .process) {
+    /// - Parameters:
+    ///   - service: `service.name` of this process's spans.
+    ///   - stopPatience: what a stop waits for; the services before it have up to eight seconds of the ten.
+    package init(
+        _ config: TracingConfig, service: String, caFile: String?, stopPatience: Duration = .seconds(1), log: Logger,
+        metrics: Metrics = .process
+    ) {
         ratio = config.ratio
         exporter = config.endpoint.map {
-            SpanExporter(config, endpoint: $0, service: service, caFile: caFile, log: log, metrics: metrics)
+            SpanExporter(
+                config, endpoint: $0, service: service, caFile: caFile, stopPatience: stopPatience, log: log,
+                metrics: metrics)
         }
     }
 
