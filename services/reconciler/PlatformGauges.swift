@@ -86,7 +86,7 @@ final class PlatformGauges: Sendable {
             ["repo"]
         ) { $0.repos.map { ([$0.repo], $0.used) } }
         add(
-            to: metrics, "bgagent_repo_slots_limit", "Their limits, where they set one.", ["repo"]
+            to: metrics, "bgagent_repo_slots_limit", "Slots of those repositories that set a limit.", ["repo"]
         ) { $0.repos.compactMap { repo in repo.limit.map { ([repo.repo], $0) } } }
         add(to: metrics, "bgagent_sessions", "Attempts of tasks that have not ended.", ["state"]) { $0.sessions.counts }
         add(to: metrics, "bgagent_timers", "Timers that are set.") { [([], $0.timers.count)] }
@@ -106,7 +106,8 @@ final class PlatformGauges: Sendable {
             ["channel", "state"]
         ) { $0.effects.counts }
         add(
-            to: metrics, "bgagent_effects_oldest_seconds", "Age of the oldest of them.", ["channel", "state"]
+            to: metrics, "bgagent_effects_oldest_seconds", "Age of the oldest effect that is not over.",
+            ["channel", "state"]
         ) { $0.effects.ages }
         add(to: metrics, "bgagent_dead_letters", "Messages that were put aside and wait for a person.", ["consumer"]) {
             $0.deadLetters.counts
@@ -115,7 +116,9 @@ final class PlatformGauges: Sendable {
             to: metrics, "bgagent_parked_messages",
             "Messages that wait for their turn, a retry or the missing one before them.", ["consumer"]
         ) { $0.parked.counts }
-        add(to: metrics, "bgagent_parked_oldest_seconds", "Age of the oldest of them.", ["consumer"]) { $0.parked.ages }
+        add(to: metrics, "bgagent_parked_oldest_seconds", "Age of the oldest parked message.", ["consumer"]) {
+            $0.parked.ages
+        }
     }
 
     private func addDatabase(to metrics: Metrics) {
