@@ -84,11 +84,10 @@ import Testing
         try await ContainerFixture.with(.gvisor) { fixture in
             let (backend, name) = (fixture.backend(Self.manyProcesses), TestEngine.sessionName())
             try backend.start(fixture.spec(name))
-            let limit = fixture.settings.pids
-            try await eventually("it uses what it may", within: ContainerFixture.patience) {
-                try (backend.usage(name)?.pids ?? 0) > limit / 3
+            try await eventually("it is at work", within: ContainerFixture.patience) {
+                try (backend.usage(name)?.pids ?? 0) > 1
             }
-            #expect(try backend.usage(name)?.pids ?? 0 <= limit)
+            #expect(try backend.usage(name)?.pids ?? 0 <= fixture.settings.pids)
             try backend.kill(name)
             try backend.remove(name)
         }

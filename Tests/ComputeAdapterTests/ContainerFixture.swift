@@ -49,7 +49,7 @@ struct ContainerFixture: Sendable {
             settings.pids = way == .gvisor ? 512 : 100
             settings.workspaceSize = 16 << 20
             settings.temporarySize = 8 << 20
-            settings.timeout = .seconds(60)
+            settings.timeout = .seconds(180)
             settings.allowsHost = try corner.isPodman
             let directory = "/tmp/bgagent-compute-\(UUID().uuidString)"
             defer { try? FileManager.default.removeItem(atPath: directory) }
@@ -111,7 +111,7 @@ final class ProxyProcess: Sendable {
         let settings = [
             "BGAGENT_ENGINE_URL": corner.url, "BGAGENT_ENGINE_PROXY_PORT": String(port),
             "BGAGENT_INSTALLATION": corner.installation, "BGAGENT_AGENT_IMAGES": "debian,\(corner.installation)",
-            "BGAGENT_AGENT_GATEWAY_LABEL": corner.gatewayLabel, "BGAGENT_ENGINE_TIMEOUT": "60s",
+            "BGAGENT_AGENT_GATEWAY_LABEL": corner.gatewayLabel, "BGAGENT_ENGINE_TIMEOUT": "180s",
         ]
         spec = ChildProcess.Spec(program, environment: settings.merging(environment) { _, new in new })
     }

@@ -28,7 +28,7 @@ package final class TestEngine: Sendable {
     private init(url: String) throws {
         guard let address = EngineAddress(url) else { throw Missing() }
         self.url = url
-        client = EngineClient(address, timeout: .seconds(60))
+        client = EngineClient(address, timeout: .seconds(180))
         let id = UUID().uuidString.lowercased()
         (installation, gatewayLabel, ownLabel) = ("test-\(id)", "bgagent.role=gateway-\(id)", "bgagent.test=\(id)")
     }

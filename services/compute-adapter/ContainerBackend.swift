@@ -34,8 +34,7 @@ final class ContainerBackend: ComputeBackend {
         do {
             try makeNetwork(spec.name)
             if let volume = requests.volume(spec.name) { try engine.call("POST", "/volumes/create", body: volume) }
-            let name = ("name", spec.name)
-            try engine.call("POST", "/containers/create", query: [name], body: requests.container(spec))
+            try makeContainer(spec)
             // Before it runs, so that its first call reaches somebody.
             try links.connect(spec.name)
             try engine.call("POST", "/containers/\(spec.name)/start")
@@ -143,6 +142,16 @@ final class ContainerBackend: ComputeBackend {
         var container = JSONValue.null
         try ifThere { container = try engine.call("GET", "/containers/\(name)/json") }
         return container["State"]
+    }
+
+    private func makeContainer(_ spec: SandboxSpec) throws {
+        let name = [("name", spec.name)]
+        do {
+            try engine.call("POST", "/containers/create", query: name, body: requests.container(spec))
+        } catch let error as EngineError where error.description.contains("unknown mount option") {
+            let body = requests.container(spec, owned: false)
+            try engine.call("POST", "/containers/create", query: name, body: body)
+        }
     }
 
     /// With a range of our own, in the first part of it that is free; another network may be quicker.

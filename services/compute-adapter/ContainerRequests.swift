@@ -36,7 +36,8 @@ struct ContainerRequests: Sendable {
         return ["Name": .string(name), "Driver": "local", "DriverOpts": .object(options), "Labels": labels(name)]
     }
 
-    func container(_ spec: SandboxSpec) -> JSONValue {
+    /// - Parameter owned: false for podman, which knows no owner of what lies in memory.
+    func container(_ spec: SandboxSpec, owned: Bool = true) -> JSONValue {
         var environment = spec.environment
         environment["HOME"] = SandboxNaming.home
         environment["BGAGENT_WORKSPACE"] = SandboxNaming.workspace
@@ -45,7 +46,7 @@ struct ContainerRequests: Sendable {
             "NanoCpus": .integer(Int64(settings.cpus * 1e9)), "PidsLimit": .integer(Int64(settings.pids)),
             "ReadonlyRootfs": true, "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "Init": true,
             "NetworkMode": .string(spec.name),
-            "Tmpfs": .object(inMemory), "Mounts": .array(mounts(spec.name)),
+            "Tmpfs": .object(inMemory(owned: owned)), "Mounts": .array(mounts(spec.name)),
             "LogConfig": ["Type": "json-file", "Config": ["max-size": "10m", "max-file": "2"]],
         ]
         if !settings.runtime.isEmpty { host["Runtime"] = .string(settings.runtime) }
@@ -60,11 +61,19 @@ struct ContainerRequests: Sendable {
     }
 
     /// Places whose files lie in memory. Programs may run there: builds and their tests run what they have just written.
-    private var inMemory: [String: JSONValue] {
-        // Anybody's, because podman knows no owner here; the sandbox has one user.
-        let options = { (size: Int64) -> JSONValue in .string("rw,exec,nosuid,nodev,size=\(size),mode=1777") }
-        var places = ["/tmp": options(settings.temporarySize), SandboxNaming.home: options(settings.temporarySize)]
-        if settings.workspace == .memory { places[SandboxNaming.workspace] = options(settings.workspaceSize) }
+    ///
+    /// With an owner, because runtimes give a place the mode that the image's directory has, whatever is asked for.
+    private func inMemory(owned: Bool) -> [String: JSONValue] {
+        let options = { (size: Int64, rest: String) -> JSONValue in
+            .string("rw,exec,nosuid,nodev,size=\(size),\(rest)")
+        }
+        let ids = settings.user.split(separator: ":")
+        let own = owned ? "mode=0700,uid=\(ids.first ?? ""),gid=\(ids.last ?? "")" : "mode=1777"
+        var places = [
+            "/tmp": options(settings.temporarySize, "mode=1777"),
+            SandboxNaming.home: options(settings.temporarySize, own),
+        ]
+        if settings.workspace == .memory { places[SandboxNaming.workspace] = options(settings.workspaceSize, own) }
         return places
     }
 

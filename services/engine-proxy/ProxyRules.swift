@@ -192,7 +192,7 @@ struct ProxyRules: Sendable {
         isNumber(text.last.map { "kmg".contains($0) } == true ? text.dropLast() : text[...])
     }
 
-    /// Words that only narrow, a size and a mode.
+    /// Words that only narrow, a size, and whose it is.
     private static func areTemporary(options: String) -> Bool {
         let words = options.split(separator: ",", omittingEmptySubsequences: false)
         let plain: Set<Substring> = ["rw", "exec", "noexec", "nosuid", "nodev"]
@@ -203,6 +203,6 @@ struct ProxyRules: Sendable {
     private static func isAmount(_ word: Substring) -> Bool {
         let sides = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         guard sides.count == 2 else { return false }
-        return sides[0] == "size" ? isSize(sides[1]) : sides[0] == "mode" && isNumber(sides[1])
+        return sides[0] == "size" ? isSize(sides[1]) : ["mode", "uid", "gid"].contains(sides[0]) && isNumber(sides[1])
     }
 }
