@@ -22,6 +22,7 @@ from rehearsal.findings import Findings
 from rehearsal.smtp import Mail
 from rehearsal.smtp.server import Encryption, mail_running
 from Tests.system.authority import Authority, Identity
+from Tests.system.jobs import script
 from Tests.system.waiting import until
 from Tests.system.world import KEPT, ROOT, Stack
 
@@ -173,7 +174,7 @@ def test_a_task_goes_through_a_stack_that_speaks_tls_to_everything(
             encrypted(servers)
             stack.onboard("acme/secure")
             stack.token("ada")
-            ended = stack.cli("submit", "--repo", "acme/secure", "fix the failing test", "--wait", user="ada")
+            ended = stack.cli("submit", "--repo", "acme/secure", script("pricing"), "--wait", user="ada")
             assert ended.returncode == 0
             task = str(stack.rows("SELECT task_id FROM tasks")[0]["task_id"])
             untold = "SELECT * FROM effects WHERE state NOT IN ('sent', 'superseded')"

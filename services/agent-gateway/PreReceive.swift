@@ -41,7 +41,9 @@ struct PreReceive {
 
     private func decide(_ updates: [RefUpdate]) throws {
         let connection = try Connection(
-            PostgresConfig(url: config.service.postgresURL.revealed, applicationName: "bgagent-pre-receive"))
+            PostgresConfig(
+                url: config.service.postgresURL.revealed, applicationName: "bgagent-pre-receive",
+                authorities: config.service.caFile))
         // A next attempt prepares behind this lock: what is published here under the old epoch, it starts from.
         let lock = try FileLock(StagingStore.lockPath(task, in: config.service.dataDirectory))
         defer { lock.release() }
