@@ -133,9 +133,7 @@ class Hooks:
 class MailServer:
     """Listens until `stop`; `port` is the bound one."""
 
-    def __init__(
-        self, mail: Mail, port: int = 0, max_size: int = MAX_SIZE, host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, mail: Mail, port: int = 0, max_size: int = MAX_SIZE, host: str = "127.0.0.1") -> None:
         self._loop = asyncio.new_event_loop()
         hooks = Hooks(mail)
 
