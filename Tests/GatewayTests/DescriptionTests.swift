@@ -51,6 +51,7 @@ import Testing
             _ = try await call("POST", check, "/v1/repos/acme/new/check")
             _ = try await call("GET", check, "/v1/repos/acme/new/check")
             _ = try await call("GET", "/v1/doctor")
+            try await operations(world, call)
             _ = try await call("GET", "/v1/me")
             _ = try await call("GET", "/v1/users")
             _ = try await call("POST", "/v1/users", nil, ["name": "ada"])
@@ -84,6 +85,32 @@ import Testing
                 exposition.contains(
                     #"bgagent_http_request_seconds_count{method="POST",route="/v1/tasks",status="201"} 1"#))
         }
+    }
+
+    private func operations(
+        _ world: World, _ call: (String, String, String?, JSONValue?) async throws -> World.Answer
+    ) async throws {
+        try await world.pool.run { connection in
+            try NodeStore.beat("n1", backend: "process", capacity: 4, in: connection)
+            for seq in 1...2 {
+                try ConsumerStore.deadLetter(
+                    "fanout", queue: "fanout.1", task: world.admin.id.rawValue, seq: Int64(seq), messageID: nil,
+                    reason: "no", body: "{}", in: connection)
+            }
+        }
+        _ = try await call("POST", "/v1/admin/pause", nil, [:])
+        _ = try await call("POST", "/v1/admin/resume", nil, [:])
+        _ = try await call("GET", "/v1/admin/state", nil, nil)
+        for verb in ["drain", "resume"] {
+            _ = try await call("POST", "/v1/admin/nodes/{node}/\(verb)", "/v1/admin/nodes/n1/\(verb)", nil)
+        }
+        let letters = try await call("GET", "/v1/dead-letters", nil, nil).body["data"]?.array ?? []
+        let ids = letters.compactMap { $0["dead_letter_id"]?.string }
+        try #require(ids.count == 2)
+        let one = "/v1/dead-letters/{dead_letter_id}"
+        _ = try await call("GET", one, "/v1/dead-letters/\(ids[0])", nil)
+        _ = try await call("POST", one + "/replay", "/v1/dead-letters/\(ids[0])/replay", [:])
+        _ = try await call("POST", one + "/drop", "/v1/dead-letters/\(ids[1])/drop", [:])
     }
 
     @Test func `the description says what every body takes`() async throws {

@@ -105,7 +105,8 @@ import Testing
                 let migration = MigrationRun(config: config, log: .silent)
                 try await migration.run()
                 let restored = Restored(url: url, broker: broker, afterRestore: AfterRestore(migration: migration))
-                try restored.connection.query("INSERT INTO users (user_id, name) VALUES (\(AfterRestoreTests.user), 'ada')")
+                try restored.connection.query(
+                    "INSERT INTO users (user_id, name) VALUES (\(AfterRestoreTests.user), 'ada')")
                 try restored.connection.query("INSERT INTO repos (repo) VALUES ('acme/shop')")
                 try await body(restored)
             }

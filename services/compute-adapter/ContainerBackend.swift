@@ -14,7 +14,7 @@ final class ContainerBackend: ComputeBackend {
     let name = "container"
     private let settings: ContainerSettings
     private let requests: ContainerRequests
-    let engine: EngineClient
+    private let engine: EngineClient
     private let links: GatewayLinks
     private let directory: String
     private let logs = Lock([String: ContainerLog]())

@@ -1,4 +1,3 @@
-import ContainerEngine
 import Domain
 
 extension ContainerBackend {
@@ -6,9 +5,7 @@ extension ContainerBackend {
     /// that asks for images, so a missing one shows in the reason of the first session that wants it.
     func check() -> [Check] {
         do {
-            let version = try engine.call("GET", "/version")["Version"]?.string ?? "of an unknown version"
-            let count = try running().count
-            return [.passed("backend", "container; engine \(version), \(count) sandboxes run")]
+            return [.passed("backend", "container; the engine answers, \(try running().count) sandboxes run")]
         } catch {
             return [
                 .failed(

@@ -70,6 +70,7 @@ struct MigrateConfig: Sendable {
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "migrate")
         backends = environment.list(
-            "BGAGENT_COMPUTE_BACKENDS", default: ["process", "container"], "compute backends to declare work queues for")
+            "BGAGENT_COMPUTE_BACKENDS", default: ["process", "container"],
+            "compute backends to declare work queues for")
     }
 }

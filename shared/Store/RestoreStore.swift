@@ -75,7 +75,8 @@ package enum RestoreStore {
     private static func renumber(_ id: TaskID, in tx: Connection) throws {
         try tx.query(
             """
-            UPDATE tasks SET attempt = attempt + \(Int32(attemptJump)), max_attempts = max_attempts + \(Int32(attemptJump))
+            UPDATE tasks SET attempt = attempt + \(Int32(attemptJump)),
+                max_attempts = max_attempts + \(Int32(attemptJump))
             WHERE task_id = \(id.rawValue)
             """)
         try tx.query(

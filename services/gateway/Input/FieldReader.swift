@@ -140,12 +140,12 @@ struct FieldReader {
         }
     }
 
-    mutating func repo(_ name: String, _ purpose: String) -> Change<RepoName> {
+    mutating func repo(_ name: String, _ purpose: String, isRequired: Bool = true) -> Change<RepoName> {
         let schema: JSONValue = [
             "type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}$",
             "description": .string(purpose),
         ]
-        return read(name, schema, isRequired: true) { value in
+        return read(name, schema, isRequired: isRequired) { value in
             value.string.flatMap { RepoName(rawValue: $0) }.map { .value($0) } ?? .problem("must be OWNER/NAME")
         }
     }

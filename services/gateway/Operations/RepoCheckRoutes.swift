@@ -34,12 +34,15 @@ struct RepoCheckRoutes: Sendable {
 
     @Sendable private func show(_ call: Call) throws -> Reply {
         _ = try call.query { _ in }
-        try call.principal().require(.readRepos)
+        let caller = try call.principal()
         let name = try call.repo()
-        let found = try pool.withConnection { connection in
-            try RepoStore.find(name, in: connection) == nil
-                ? nil : try RepoCheckStore.find(name.rawValue, in: connection)
+        let (standing, found) = try pool.withConnection { connection in
+            (
+                try GrantStore.standing(of: caller.userID, to: name, in: connection),
+                try RepoCheckStore.find(name.rawValue, in: connection)
+            )
         }
+        try caller.require(.readRepos, .repo(standing), hidden: .repoNotFound)
         guard let found else {
             throw APIError.notFound("REPO_NOT_FOUND", "there is no such repository here, or nobody asked for a check")
         }
