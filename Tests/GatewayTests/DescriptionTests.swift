@@ -1,5 +1,7 @@
 import Domain
 import HTTPTypes
+import Postgres
+import Store
 import Telemetry
 import Testing
 

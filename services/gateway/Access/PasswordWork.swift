@@ -19,10 +19,13 @@ final class PasswordWork: Sendable {
     private let inside = Lock(0)
     /// What is checked where there is no password, so that a refusal costs the same whoever is meant.
     private let decoy: String
+    private let checks: Counter
 
     /// - Throws: `CryptoError` when the library cannot work.
-    init(atOnce: Int, cost: PasswordHash.Cost, log: Logger) throws {
+    init(atOnce: Int, cost: PasswordHash.Cost, metrics: Metrics, log: Logger) throws {
         self.cost = cost
+        checks = metrics.counter(
+            "bgagent_password_checks_total", "Passwords that were hashed to be compared, decoys included.")
         self.log = log
         limit = atOnce * (1 + Self.waiting)
         threads = IOThreads(name: "password", count: atOnce)
@@ -56,6 +59,7 @@ final class PasswordWork: Sendable {
 
     /// Whether it is the password; the same work when there is none. Blocks: for `reply`'s body.
     func verify(_ password: String, against hash: String?) throws -> Bool {
+        checks.increment()
         let isRight = try PasswordHash.verify(password, against: hash ?? decoy)
         return isRight && hash != nil
     }
