@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct OperatorVerbTests {
     private static func state(_ atWork: Int, paused: Bool = true) -> String {
-        let pauses = paused ? #"[{"scope":"*","reason":"upgrade","user_id":null,"paused_at":"2025-01-31T12:00:00Z"}]"# : "[]"
+        let pause = #"{"scope":"*","reason":"upgrade","user_id":null,"paused_at":"2025-01-31T12:00:00Z"}"#
+        let pauses = paused ? "[\(pause)]" : "[]"
         return """
             {"data":{"tasks_at_work":\(atWork),"pauses":\(pauses),"nodes":[{"node":"n1","backend":"process","capacity":4,\
             "running":\(atWork),"draining":false,"last_seen":"2025-01-31T12:00:00Z"}]}}
@@ -45,7 +46,9 @@ import Testing
             case ("GET", "/v1/dead-letters"): .json(200, #"{"data":[\#(letter)],"pagination":{"next_token":null}}"#)
             case ("GET", _): .json(200, #"{"data":\#(letter)}"#)
             default:
-                .json(200, #"{"data":{"dead_letter_id":"d1","action":"replay","dry_run":true,"effect":"fanout handles it"}}"#)
+                .json(
+                    200,
+                    #"{"data":{"dead_letter_id":"d1","action":"replay","dry_run":true,"effect":"fanout handles it"}}"#)
             }
         }
         let session = Session(server)

@@ -144,7 +144,8 @@ import Threads
     }
 
     @Test func `more passwords than may wait are refused for a moment`() throws {
-        let work = try PasswordWork(atOnce: 1, cost: PasswordHash.Cost(logN: 1), log: .silent)
+        let work = try PasswordWork(
+            atOnce: 1, cost: PasswordHash.Cost(logN: 1), metrics: Metrics(), log: .silent)
         var accepted = 0
         var refusal: APIError?
         for _ in 0..<20 where refusal == nil {

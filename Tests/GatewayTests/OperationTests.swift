@@ -56,7 +56,8 @@ import Testing
             try await world.pool.run { connection in
                 for number in 0..<5 {
                     try ConsumerStore.deadLetter(
-                        "fanout", queue: "fanout.1", task: task.rawValue, seq: Int64(number + 1), messageID: "m\(number)",
+                        "fanout", queue: "fanout.1", task: task.rawValue, seq: Int64(number + 1),
+                        messageID: "m\(number)",
                         reason: "reason \(number)", body: "{\"n\":\(number)}", in: connection)
                 }
                 try ConsumerStore.deadLetter(
@@ -106,7 +107,8 @@ import Testing
             #expect(try await world.count("SELECT count(*) FROM message_replays") == 0)
             #expect(try await world.call("POST", "/v1/dead-letters/\(ids[0])/replay", body: [:]).status == 200)
             #expect(try await world.count("SELECT count(*) FROM message_replays") == 1)
-            #expect(try await world.count("SELECT count(*) FROM outbox WHERE stream = 'events' AND stream_seq = 1") == 1)
+            let again: Query = "SELECT count(*) FROM outbox WHERE stream = 'events' AND stream_seq = 1"
+            #expect(try await world.count(again) == 1)
             #expect(try await world.call("POST", "/v1/dead-letters/\(ids[0])/replay", body: [:]).status == 404)
         }
     }

@@ -80,7 +80,11 @@ struct BalanceTests {
             let name: String = try spine.connection().query("SELECT current_database()::text").only().get(0)
             try await withReplicas(3, spine) { replicas in
                 try await Trickle.with(spine) { _ in
-                    try await eventually("three share the work") { try spine.isShared(by: 3, since: "-500 ms") }
+                    try await eventually("three share the work, and the plan stands") {
+                        try spine.isShared(by: 3, since: "-500 ms")
+                            && replicas.filter { $0.tells("partitions_owned", 3) }.count == 2
+                            && replicas.filter { $0.tells("partitions_owned", 2) }.count == 1
+                    }
                     let before = try Self.members(spine)
                     let changes = replicas.map { Self.rebalances($0.metrics) }
                     let queues = try Self.owners(spine)

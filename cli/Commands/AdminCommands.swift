@@ -170,7 +170,8 @@ package enum AdminCommands {
     ) async throws -> ExitCode {
         let isDry = invocation.has("dry-run")
         let done = try await surroundings.client(for: invocation).call(
-            "POST", "\(try path(invocation))/\(action)", body: ["dry_run": .bool(isDry)]).data
+            "POST", "\(try path(invocation))/\(action)", body: ["dry_run": .bool(isDry)]
+        ).data
         if invocation.wantsJSON {
             surroundings.console.print(done.encoded(pretty: true))
         } else {

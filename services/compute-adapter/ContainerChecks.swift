@@ -10,7 +10,7 @@ extension ContainerBackend {
             return [
                 .failed(
                     "backend", "the container engine does not answer: \(error)",
-                    remedy: "Start the engine and, with Docker Compose, the service engine-proxy; see BGAGENT_ENGINE_URL.")
+                    remedy: "Start the engine, with Docker Compose also engine-proxy; see BGAGENT_ENGINE_URL.")
             ]
         }
     }

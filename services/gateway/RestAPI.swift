@@ -22,7 +22,8 @@ struct RestAPI: Sendable {
         let gate = Gate(settings, authenticator: authenticator)
         let tasks = TaskRoutes(pool: pool, authenticator: authenticator, gate: gate, settings: settings, tracer: tracer)
         let events = EventRoutes(pool: pool, watch: watch, settings: settings)
-        let passwords = try PasswordWork(atOnce: settings.passwordsAtOnce, cost: settings.passwordCost, metrics: metrics, log: log)
+        let passwords = try PasswordWork(
+            atOnce: settings.passwordsAtOnce, cost: settings.passwordCost, metrics: metrics, log: log)
         let logins = LoginRoutes(
             pool: pool, authenticator: authenticator, gate: gate, work: passwords, settings: settings,
             logins: metrics.counter(

@@ -84,7 +84,8 @@ package enum DeadLetterStore {
     /// An open one. In a transaction it is locked, so that of two who settle it at once the second finds it gone.
     package static func find(_ id: String, lock: Bool = false, in connection: Connection) throws -> DeadLetterRecord? {
         if lock {
-            try connection.query("SELECT 1 FROM dead_letters WHERE dead_letter_id = \(id) AND state = 'open' FOR UPDATE")
+            try connection.query(
+                "SELECT 1 FROM dead_letters WHERE dead_letter_id = \(id) AND state = 'open' FOR UPDATE")
             try connection.query("SELECT 1 FROM effects WHERE effect_id = \(id) AND state = 'dead' FOR UPDATE")
         }
         return try connection.query(

@@ -118,8 +118,8 @@ struct DeadLetterRoutes: Sendable {
     /// What has no form of an id is no dead letter; a text of the database holds no zero byte.
     private func id(_ call: Call) throws -> String {
         let id = call.path("dead_letter_id")
-        guard !id.isEmpty, id.utf8.count <= 64, id.utf8.allSatisfy({ ($0 | 0x20) >= 0x61 || (0x30...0x39).contains($0) })
-        else { throw APIError.letterNotFound }
+        let isPlain = id.utf8.allSatisfy { ($0 | 0x20) >= 0x61 || (0x30...0x39).contains($0) }
+        guard !id.isEmpty, id.utf8.count <= 64, isPlain else { throw APIError.letterNotFound }
         return id
     }
 }

@@ -31,7 +31,8 @@ struct PauseRoutes: Sendable {
     }
 
     private static func scope(_ fields: inout FieldReader) -> String {
-        fields.repo("repo", "one repository; everything without it", isRequired: false).value?.rawValue ?? PauseStore.everywhere
+        let repo = fields.repo("repo", "one repository; everything without it", isRequired: false)
+        return repo.value?.rawValue ?? PauseStore.everywhere
     }
 
     private static func pausing(_ fields: inout FieldReader) -> (scope: String, reason: String?) {
