@@ -131,7 +131,7 @@ struct BalanceTests {
                 }
                 return try await step.record(message, by: name)
             } _: { _ in
-                try await Trickle.with(spine) { _ in
+                try await Trickle.with(spine, beside: 40) { _ in
                     try await eventually("two share the work") { try spine.isShared(by: 2, since: "-500 ms") }
                     try await eventually("each holds the locks of its partitions") { try Self.locks(spine) == [4, 4] }
                     let tasks = (0..<40).map { _ in Spine.task() }

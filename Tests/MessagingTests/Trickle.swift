@@ -16,7 +16,11 @@ final class Trickle: Sendable {
     }
 
     /// Publishes while `body` runs, and waits until all of it is done.
-    static func with(_ spine: Spine, _ body: (Trickle) async throws -> Void) async throws {
+    ///
+    /// - Parameter beside: effects of messages that `body` publishes by itself.
+    static func with(
+        _ spine: Spine, beside: Int = 0, _ body: (Trickle) async throws -> Void
+    ) async throws {
         let connection = try await AMQPConnection.open(AMQPConfig(url: spine.broker))
         let trickle = Trickle(connection)
         let work = Task { try await periodically(every: .milliseconds(40)) { try await trickle.send(20) } }
@@ -32,7 +36,7 @@ final class Trickle: Sendable {
         await connection.close()
         try result.get()
         try await eventually("all that was sent is done") {
-            try spine.count("SELECT count(*) FROM spine_effects") >= trickle.sent.withLock { $0 }
+            try spine.count("SELECT count(*) FROM spine_effects") >= trickle.sent.withLock { $0 } + beside
         }
     }
 
