@@ -47,7 +47,8 @@ final class Running: Sendable {
         var timing = AdvisoryLock.Timing()
         timing.ping = .milliseconds(400)
         timing.sessionTimeout = .milliseconds(2500)
-        pool = Pool(postgres)
+        // Shorter than the product's in the measure in which leases are: who comes back must do so within one.
+        pool = Pool(postgres, backoff: Backoff(initial: .milliseconds(50), cap: .milliseconds(300)))
         lock = try AdvisoryLock(postgres, timing: timing)
         let service = make(pool, try AMQPConfig(url: spine.broker), lock)
         task = Task { try await service.run() }
