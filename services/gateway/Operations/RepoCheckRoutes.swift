@@ -39,7 +39,8 @@ struct RepoCheckRoutes: Sendable {
         let (standing, found) = try pool.withConnection { connection in
             (
                 try GrantStore.standing(of: caller.userID, to: name, in: connection),
-                try RepoCheckStore.find(name.rawValue, in: connection)
+                try RepoStore.find(name, in: connection) == nil
+                    ? nil : try RepoCheckStore.find(name.rawValue, in: connection)
             )
         }
         try caller.require(.readRepos, .repo(standing), hidden: .repoNotFound)
