@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,8 +118,9 @@ class Stack:
     def exports(self) -> dict[str, str]:
         """Its addresses by the names that `stack env` gives them."""
         lines = self.script("stack", "env").splitlines()
-        pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line)
-        return {name: value.strip("'") for name, value in pairs}
+        # As a shell reads them: an address with a query is quoted.
+        words = (shlex.split(line.removeprefix("export "))[0] for line in lines if line)
+        return dict(word.split("=", 1) for word in words)
 
     @property
     def urls(self) -> dict[str, str]:
