@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from Tests.compose.waiting import until
+from Tests.system.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = os.environ.get("BGAGENT_TEST_RESULTS")

@@ -10,7 +10,7 @@ from typing import Any
 
 from Tests.compose import document
 from Tests.compose.installation import Installation
-from Tests.compose.waiting import until
+from Tests.system.waiting import until
 
 BLOCKS = document.blocks()
 TASK_ID = re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")

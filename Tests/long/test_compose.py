@@ -14,7 +14,7 @@ import pytest
 
 from Tests.compose import document
 from Tests.compose.installation import Installation
-from Tests.compose.waiting import until
+from Tests.system.waiting import until
 
 BLOCKS = document.blocks()
 SEED = os.environ.get("BGAGENT_TEST_SEED") or secrets.token_hex(4)
