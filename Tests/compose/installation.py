@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = os.environ.get("BGAGENT_TEST_RESULTS")
 # Images are this checkout's own, so that two checkouts on one engine never take each other's.
 VERSION = "test-" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 KEPT = ("BGAGENT_VENV", "BGAGENT_KEEP")
 WORDS = "fix the failing test"
 
@@ -80,12 +81,12 @@ class Installation:
         self.folder = Path(tempfile.mkdtemp(prefix="bgagent-compose-"))
         self.project = f"bg{name}{os.getpid()}"
         self.env_file = self.folder / ".env"
-        kept = {
+        inherited = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("BGAGENT_", "COMPOSE_")) or key in KEPT
         }
-        self.environment = kept | engine() | {"COMPOSE_ENV_FILES": str(self.env_file), "NO_COLOR": "1"}
+        self.environment = inherited | engine() | {"COMPOSE_ENV_FILES": str(self.env_file), "NO_COLOR": "1"}
         self.failed = False
         self.port = free_ports(replicas)
         ports = str(self.port) if replicas == 1 else f"{self.port}-{self.port + replicas - 1}"
@@ -96,6 +97,12 @@ class Installation:
             "BGAGENT_AGENT_IMAGE": f"bgagent-agent:{VERSION}",
         }
         self.write(wanted | SHORT_TIMES | settings)
+        if AUTHORITIES.exists():
+            # Whatever this machine downloads by, its images download by.
+            (self.folder / "secrets").mkdir(mode=0o700)
+            kept = self.folder / "secrets" / "ca.crt"
+            kept.write_bytes(AUTHORITIES.read_bytes())
+            kept.chmod(0o600)
 
     # --- files
 
