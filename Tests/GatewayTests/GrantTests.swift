@@ -237,6 +237,24 @@ private struct Row: Sendable {
         }
     }
 
+    @Test func `who waits for a line of the log when a grant is taken away is shown nothing`() async throws {
+        try await World.with { world async throws in
+            let ada = try await world.person("ada")
+            try await Self.grant(.read, on: "acme/shop", to: ada, world)
+            let id = try await world.submit()
+            async let waiting = world.get("/v1/tasks/\(id)/logs?wait=20", as: ada)
+            try await eventually("she waits") { world.api.logWatch.count == 1 }
+            try await world.pool.run { connection in
+                try connection.query("DELETE FROM repo_grants WHERE user_id = \(ada.id.rawValue)")
+                let line = TaskLogLine(level: "info", message: "not for her")
+                try connection.query(try TaskLogStore.append([line], to: id, service: "agent", instance: "i"))
+            }
+            let refused = try await waiting
+            #expect(refused.status == 404)
+            #expect(refused.code == "TASK_NOT_FOUND")
+        }
+    }
+
     @Test func `a repository that is taken off and brought back has nobody's grants`() async throws {
         try await World.with { world async throws in
             let ada = try await world.person("ada")

@@ -116,6 +116,13 @@ def test_no_container_can_more_than_it_needs(rehearsal: Installation) -> None:
         assert published == ({"8080/tcp": "127.0.0.1"} if name == "gateway" else {}), name
 
 
+def test_the_broker_slows_its_publishers_before_its_memory_ends(rehearsal: Installation) -> None:
+    (broker,) = rehearsal.containers("rabbitmq")
+    limits = re.findall(r"Memory high watermark set to (\d+) MiB", rehearsal.compose("logs", "--no-color", "rabbitmq"))
+    assert limits
+    assert all(0 < int(limit) << 20 < broker["HostConfig"]["Memory"] for limit in limits)
+
+
 def test_no_secret_is_in_a_container_s_settings_or_in_the_logs(rehearsal: Installation) -> None:
     files = [path for path in (rehearsal.folder / "secrets").iterdir() if path.is_file()]
     values = {path.name: path.read_text().strip() for path in files if path.read_text().strip()}

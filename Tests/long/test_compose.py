@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
@@ -40,7 +41,7 @@ ENDS_WITHIN = 420.0
 def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
     """A rehearsal with the replicas of the operations page, on one version of the broker."""
     made = Installation(
-        "long", replicas=2, BGAGENT_RABBITMQ_IMAGE=request.param, BGAGENT_CAPACITY="4", BGAGENT_USER_SLOTS="4"
+        f"long{BROKERS.index(request.param)}", replicas=2, BGAGENT_RABBITMQ_IMAGE=request.param, BGAGENT_CAPACITY="4", BGAGENT_USER_SLOTS="4"
     )
     try:
         made.run([Path("scripts") / "engine", "images", request.param])
@@ -78,7 +79,7 @@ def end_well(installation: Installation, tasks: list[str]) -> None:
 def over(installation: Installation, task: str) -> bool:
     """Whether a task has ended; a gateway that is away for a moment says nothing."""
     done = installation.bgagent("show", task, "--output", "json", check=False)
-    return any(f'"status": "{state}"' in done.stdout for state in FINAL)
+    return done.returncode == 0 and json.loads(done.stdout)["status"] in FINAL
 
 
 def healthy(installation: Installation, service: str) -> bool:

@@ -12,6 +12,7 @@ struct EngineProxyMain {
         let runtime = try ProcessRuntime(config.service)
         let engine = EngineClient(config.engine, timeout: config.timeout)
         let proxy = EngineProxy(rules: config.rules, engine: engine, log: runtime.log)
+        Metrics.process.addProcess()
         var server = ServerConfig(host: config.host, port: config.port, mode: .threadPerConnection)
         server.connectionLimit = 64
         server.maxBody = EngineProxy.longestBody

@@ -42,8 +42,8 @@ struct EventRoutes: Sendable {
             return .response(whole.response(isDescending: wish.filter.isDescending))
         }
         isHandedOver = true
+        let asker = try Asker(call)
         return .later(timeout: .seconds(wish.wait)) { responder in
-            let asker = EventWatch.Asker(principal: caller, requestID: call.request.id)
             watch.wait(watcher, from: page.source, for: asker, responder)
         }
     }

@@ -20,19 +20,6 @@ final class EventWatch: Service {
         fileprivate let number: UInt64
     }
 
-    /// Who waits, and under which name of the request.
-    struct Asker: Sendable {
-        let principal: Principal
-        let requestID: String
-
-        /// What they hear when the task is not theirs to see any more.
-        fileprivate var refusal: Response {
-            var request = Request(method: "GET", target: "/")
-            request.id = requestID
-            return Answer.error(.taskNotFound, request)
-        }
-    }
-
     private struct Waiting {
         let filter: EventFilter
         let asker: Asker
@@ -188,10 +175,7 @@ final class EventWatch: Service {
                 try pool.withConnection { connection in
                     events = try EventQueries.events(of: task, behind: seen, limit: Self.page, in: connection)
                     guard !events.isEmpty else { return }
-                    let standings = try GrantStore.standings(of: askers.map(\.userID), to: task, in: connection)
-                    allowed = askers.filter { asker in
-                        standings[asker.userID].map { authorize(asker, .readTask, .task($0)) == .allowed } ?? false
-                    }
+                    allowed = try Asker.allowed(askers, to: task, in: connection)
                 }
             } catch {
                 events = []

@@ -109,6 +109,9 @@ struct Diagnosis: Sendable {
         }
     }
 
+    private static let lettersRemedy =
+        "bgagent dlq list and dlq show ID tell why; dlq replay ID does it once more, dlq drop ID gives it up."
+
     private mutating func addPlatform() {
         let hasAdapter = services.contains { $0.name == "compute-adapter" && [.ok, .failing].contains($0.state) }
         if hasAdapter, facts.liveNodes == 0 {
@@ -127,12 +130,12 @@ struct Diagnosis: Sendable {
         if facts.openDeadLetters > 0 {
             note(
                 "platform", nil, "dead letters", "\(facts.openDeadLetters) messages could not be handled",
-                "Read why: SELECT dead_letter_id, task_id, reason FROM dead_letters WHERE state = 'open'")
+                Self.lettersRemedy)
         }
         if facts.deadNotifications > 0 {
             note(
                 "platform", nil, "notifications", "\(facts.deadNotifications) were given up in the last day",
-                "Read why: SELECT channel, target, last_error FROM effects WHERE state = 'dead'")
+                Self.lettersRemedy)
         }
     }
 

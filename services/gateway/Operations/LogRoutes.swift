@@ -37,8 +37,9 @@ struct LogRoutes: Sendable {
             return .response(Self.answer(page.lines, hasMore: page.hasMore))
         }
         let watch = self.watch
+        let asker = try Asker(call)
         return .later(timeout: .seconds(wait)) { responder in
-            watch.wait(for: id, filter, behind: page.head, responder)
+            watch.wait(for: id, filter, asker, behind: page.head, responder)
         }
     }
 

@@ -16,6 +16,7 @@ final class LogWatch: Service {
     private struct Waiting {
         let task: TaskID
         let filter: TaskLogFilter
+        let asker: Asker
         /// Lines up to this number are known to be none of those waited for.
         var seen: Int64
         let responder: Responder
@@ -38,6 +39,9 @@ final class LogWatch: Service {
         self.log = log
     }
 
+    /// Requests that wait.
+    var count: Int { state.withLock { $0.waiting.count } }
+
     func run() async throws {
         try await periodically(every: tick) {
             do {
@@ -51,11 +55,16 @@ final class LogWatch: Service {
 
     /// Answers with the first page that is not empty. The server's own deadline may answer before.
     ///
-    /// - Parameter seen: how far the log had come at least when nothing was found for this filter.
-    func wait(for task: TaskID, _ filter: TaskLogFilter, behind seen: Int64, _ responder: Responder) {
+    /// - Parameters:
+    ///   - asker: who may see the task now; looked at again when there is a line.
+    ///   - seen: how far the log had come at least when nothing was found for this filter.
+    func wait(
+        for task: TaskID, _ filter: TaskLogFilter, _ asker: Asker, behind seen: Int64, _ responder: Responder
+    ) {
         let number = state.withLock { state in
             state.lastNumber += 1
-            state.waiting[state.lastNumber] = Waiting(task: task, filter: filter, seen: seen, responder: responder)
+            state.waiting[state.lastNumber] = Waiting(
+                task: task, filter: filter, asker: asker, seen: seen, responder: responder)
             return state.lastNumber
         }
         responder.whenAbandoned { [weak self] in
@@ -71,12 +80,18 @@ final class LogWatch: Service {
             state.waiting.filter { entry in heads[entry.value.task].map { entry.value.seen < $0 } ?? false }
         }
         for (number, waiting) in behind {
-            let page = try pool.withConnection { try TaskLogStore.page(of: waiting.task, waiting.filter, in: $0) }
+            let asker = waiting.asker.principal
+            let (page, isAllowed) = try pool.withConnection { connection in
+                let page = try TaskLogStore.page(of: waiting.task, waiting.filter, in: connection)
+                guard !page.lines.isEmpty else { return (page, true) }
+                return (page, try Asker.allowed([asker], to: waiting.task, in: connection).contains(asker))
+            }
             if page.lines.isEmpty {
                 state.withLock { $0.waiting[number]?.seen = page.head }
             } else {
                 state.withLock { $0.waiting[number] = nil }
-                waiting.responder.send(LogRoutes.answer(page.lines, hasMore: page.hasMore))
+                let found = LogRoutes.answer(page.lines, hasMore: page.hasMore)
+                waiting.responder.send(isAllowed ? found : waiting.asker.refusal)
             }
         }
     }
