@@ -118,7 +118,9 @@ def test_no_container_can_more_than_it_needs(rehearsal: Installation) -> None:
 
 def test_the_broker_slows_its_publishers_before_its_memory_ends(rehearsal: Installation) -> None:
     (broker,) = rehearsal.containers("rabbitmq")
-    limits = re.findall(r"Memory high watermark set to (\d+) MiB", rehearsal.compose("logs", "--no-color", "rabbitmq"))
+    limits = re.findall(
+        r"Memory high watermark set to (\d+) MiB", rehearsal.compose("logs", "--no-color", "rabbitmq")
+    )
     assert limits
     assert all(0 < int(limit) << 20 < broker["HostConfig"]["Memory"] for limit in limits)
 

@@ -41,7 +41,11 @@ ENDS_WITHIN = 420.0
 def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
     """A rehearsal with the replicas of the operations page, on one version of the broker."""
     made = Installation(
-        f"long{BROKERS.index(request.param)}", replicas=2, BGAGENT_RABBITMQ_IMAGE=request.param, BGAGENT_CAPACITY="4", BGAGENT_USER_SLOTS="4"
+        f"long{BROKERS.index(request.param)}",
+        replicas=2,
+        BGAGENT_RABBITMQ_IMAGE=request.param,
+        BGAGENT_CAPACITY="4",
+        BGAGENT_USER_SLOTS="4",
     )
     try:
         made.run([Path("scripts") / "engine", "images", request.param])
