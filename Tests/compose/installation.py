@@ -86,6 +86,8 @@ class Installation:
             if not key.startswith(("BGAGENT_", "COMPOSE_")) or key in KEPT
         }
         self.environment = kept | engine() | {"COMPOSE_ENV_FILES": str(self.env_file), "NO_COLOR": "1"}
+        # Said here too: once .env is gone, scripts/uninstall would take the installation of the usual name instead.
+        self.environment["COMPOSE_PROJECT_NAME"] = self.project
         self.failed = False
         self.port = free_ports(replicas)
         ports = str(self.port) if replicas == 1 else f"{self.port}-{self.port + replicas - 1}"
