@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from Tests.system.waiting import until
 
@@ -76,6 +76,8 @@ def free_ports(count: int) -> int:
 class Installation:
     """One installation in a directory of its own; `close` leaves nothing of it, whatever happened."""
 
+    times: ClassVar[dict[str, str]] = SHORT_TIMES
+
     def __init__(self, name: str, replicas: int = 1, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bgagent-compose-"))
         self.project = f"bg{name}{os.getpid()}"
@@ -86,7 +88,7 @@ class Installation:
             if not key.startswith(("BGAGENT_", "COMPOSE_")) or key in KEPT
         }
         self.environment = kept | engine() | {"COMPOSE_ENV_FILES": str(self.env_file), "NO_COLOR": "1"}
-        # Said here too: once .env is gone, scripts/uninstall would take the installation of the usual name instead.
+        # Said here too: once .env is gone, scripts/uninstall would take the one of the usual name instead.
         self.environment["COMPOSE_PROJECT_NAME"] = self.project
         self.failed = False
         self.port = free_ports(replicas)
@@ -97,7 +99,7 @@ class Installation:
             "BGAGENT_VERSION": VERSION,
             "BGAGENT_AGENT_IMAGE": f"bgagent-agent:{VERSION}",
         }
-        self.write(wanted | SHORT_TIMES | settings)
+        self.write(wanted | self.times | settings)
 
     # --- files
 
