@@ -88,7 +88,7 @@ def installed(name: str, world: World) -> Iterator[Place]:
         try:
             place.prepare(world)
             yield place
-        except (Refused, Failed) as error:
+        except (Refused, Failed, subprocess.TimeoutExpired) as error:
             place.keep_logs()
             raise Failed(str(error)) from error
         finally:

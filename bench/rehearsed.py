@@ -17,7 +17,7 @@ from typing import Any
 from rehearsal import client
 from rehearsal.seed import order
 
-from bench.processes import Process, free_port
+from bench.processes import Failed, Process, free_port
 from bench.timeline import Gateway
 from bench.world import REPO, ROOT, World, token
 
@@ -41,7 +41,7 @@ class Rehearsed:
 
     def journal(self) -> list[dict[str, Any]]:
         """Every exchange of the model's simulator."""
-        lines: list[dict[str, Any]] = client.call(self.model, "/__log")
+        lines: list[dict[str, Any]] = _order(self.model, "/__log")
         return lines
 
 
@@ -73,11 +73,18 @@ def running(world: World) -> Iterator[Rehearsed]:
         stack.callback(_end_agents, f"http://127.0.0.1:{world.agent_gateway_port}")
         for name, url in (("github", made.github), ("model", made.model)):
             stack.enter_context(_simulator(world, name, int(url.rpartition(":")[2])))
-        client.call(made.github, "/__seed", order(SAMPLE, REPO))
+        _order(made.github, "/__seed", order(SAMPLE, REPO))
         services = [stack.enter_context(world.service(name, **settings)) for name in SERVICES]
         for service in services:
             service.wait_ready()
         yield made
+
+
+def _order(simulator: str, path: str, body: Any = None) -> Any:
+    try:
+        return client.call(simulator, path, body)
+    except client.Unreachable as error:
+        raise Failed(str(error)) from error
 
 
 def _simulator(world: World, name: str, port: int) -> Process:
