@@ -114,7 +114,10 @@ def _up(place: Place) -> float:
 
 
 def _memory(place: Place) -> dict[str, float]:
-    """Megabytes of each running container, as its control group counts them, without what can be given back at once."""
+    """Megabytes of each running container, as its control group counts them, without what can be given back at once.
+
+    A file's pages count where they were read first: another installation of the same images may have them already.
+    """
     label = f"label=com.docker.compose.project={place.project}"
     form = '{{.ID}} {{.Label "com.docker.compose.service"}}'
     names = dict(line.split() for line in place.docker("ps", "--filter", label, "--format", form).splitlines())
