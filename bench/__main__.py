@@ -14,7 +14,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from bench import delivery, demonstration, footprint, peers, reads, replicas, report, submit, watchers
+from bench import (
+    clone,
+    containers,
+    delivery,
+    demonstration,
+    footprint,
+    images,
+    peers,
+    proxy,
+    reads,
+    replicas,
+    report,
+    submit,
+    watchers,
+)
 from bench.processes import Failed
 from bench.world import ROOT, Settings, World
 
@@ -25,6 +39,10 @@ PARTS: dict[str, Callable[[World], list[report.Figure]]] = {
     "delivery": delivery.measure,
     "replicas": replicas.measure,
     "footprint": footprint.measure,
+    "proxy": proxy.measure,
+    "clone": clone.measure,
+    "containers": containers.measure,
+    "images": images.measure,
 }
 
 
@@ -35,6 +53,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short run of each, 1,000 watchers")
     parser.add_argument("--demo", action="store_true", help="also the time of a warm `make demo`")
     parser.add_argument("--peer-workers", type=int, default=1, metavar="N", help="processes of the peer (1)")
+    parser.add_argument("--debug-images", action="store_true", help="images of the debug build that is there")
     asked = parser.parse_args(words)
     for part in asked.parts:
         if part not in PARTS:
@@ -51,7 +70,7 @@ def main() -> int:
     """All of it."""
     asked = arguments(sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    settings = Settings(quick=asked.quick, peer_workers=asked.peer_workers)
+    settings = Settings(quick=asked.quick, peer_workers=asked.peer_workers, debug_images=asked.debug_images)
     facts = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S"),
         "quick": settings.quick,

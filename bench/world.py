@@ -45,6 +45,7 @@ class Settings:
 
     quick: bool = False
     peer_workers: int = 1
+    debug_images: bool = False
 
     @property
     def rounds(self) -> int:

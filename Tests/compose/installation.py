@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from Tests.system.waiting import until
 
@@ -77,6 +77,8 @@ def free_ports(count: int) -> int:
 class Installation:
     """One installation in a directory of its own; `close` leaves nothing of it, whatever happened."""
 
+    times: ClassVar[dict[str, str]] = SHORT_TIMES
+
     def __init__(self, name: str, replicas: int = 1, **settings: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bgagent-compose-"))
         self.project = f"bg{name}{os.getpid()}"
@@ -87,6 +89,8 @@ class Installation:
             if not key.startswith(("BGAGENT_", "COMPOSE_")) or key in KEPT
         }
         self.environment = inherited | engine() | {"COMPOSE_ENV_FILES": str(self.env_file), "NO_COLOR": "1"}
+        # Said here too: once .env is gone, nothing else tells scripts/uninstall which one is meant.
+        self.environment["COMPOSE_PROJECT_NAME"] = self.project
         self.failed = False
         self.port = free_ports(replicas)
         ports = str(self.port) if replicas == 1 else f"{self.port}-{self.port + replicas - 1}"
@@ -96,7 +100,7 @@ class Installation:
             "BGAGENT_VERSION": VERSION,
             "BGAGENT_AGENT_IMAGE": f"bgagent-agent:{VERSION}",
         }
-        self.write(wanted | SHORT_TIMES | settings)
+        self.write(wanted | self.times | settings)
         if AUTHORITIES.exists():
             # Whatever this machine downloads by, its images download by.
             (self.folder / "secrets").mkdir(mode=0o700)

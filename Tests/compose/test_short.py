@@ -152,6 +152,15 @@ def test_an_uninstalled_installation_leaves_nothing(rehearsal: Installation) -> 
     assert [pid for pid in pids if pid and alive(pid)] == []
 
 
+def test_uninstalling_without_a_name_removes_nothing(rehearsal: Installation) -> None:
+    done = rehearsal.attempt(
+        ["env", "-u", "COMPOSE_PROJECT_NAME", "scripts/uninstall", "--yes"],
+        COMPOSE_ENV_FILES=str(rehearsal.folder / "gone.env"),
+    )
+    assert done.returncode != 0
+    assert "name it in COMPOSE_PROJECT_NAME" in done.stderr
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there."""
     return subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 0
