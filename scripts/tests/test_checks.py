@@ -52,6 +52,17 @@ def test_a_promise_needs_a_test_that_passed_in_this_run(tmp_path: Path, cell: st
     assert load("check-promises").main([str(tmp_path), "--table", str(table)]) == code
 
 
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--long"], 1)])
+def test_promises_of_long_tests_are_held_by_long_runs(tmp_path: Path, options: list[str], code: int) -> None:
+    (tmp_path / "swift.xml").write_text(RESULTS)
+    table = tmp_path / "promises.md"
+    table.write_text(
+        "| promise | source | test |\n|---|---|---|\n| once | §5 | `an event is applied once` |\n\n"
+        "| promise | source | long test |\n|---|---|---|\n| always | §5 | `never ran` |\n"
+    )
+    assert load("check-promises").main([str(tmp_path), "--table", str(table), *options]) == code
+
+
 @pytest.mark.parametrize(
     ("path", "line", "broken"),
     [

@@ -50,7 +50,8 @@ struct UsageMeter: Sendable {
         init(_ name: ArraySlice<UInt8>) {
             if name.elementsEqual("content_block_delta".utf8) {
                 self = .content
-            } else if ["message_start", "message_delta", "message_stop"].contains(where: { name.elementsEqual($0.utf8) }) {
+            } else if ["message_start", "message_delta", "message_stop"].contains(where: { name.elementsEqual($0.utf8) }
+            ) {
                 self = .count
             } else {
                 self = .other
