@@ -40,7 +40,7 @@ import Testing
             }
             #expect(try await world.timeline(id).filter { $0 == "cancel_requested" }.count == 1)
             #expect(try await world.commands(id).filter { $0 == "cancel_requested" }.count == 1)
-            let inbox = try await world.pool.run { try InboxStore.open(id, in: $0) }
+            let inbox = try await world.pool.run { try InboxStore.open(id, attempt: 1, in: $0) }
             #expect(inbox.map(\.kind) == ["cancel"])
             let due = try await world.count(
                 """

@@ -24,6 +24,31 @@ import Testing
         }
     }
 
+    private func conversation(
+        _ id: String, _ world: World,
+        _ call: (String, String, String?, JSONValue?) async throws -> World.Answer
+    ) async throws {
+        let task = try #require(TaskID(rawValue: id))
+        let (nudges, asks) = ("/v1/tasks/{task_id}/nudges", "/v1/tasks/{task_id}/asks")
+        let told = try await call("POST", "/v1/tasks/{task_id}/nudge", "/v1/tasks/\(id)/nudge", ["message": "hear"])
+        let nudge = "/v1/tasks/\(id)/nudges/\(told.data["nudge_id"]?.string ?? "")"
+        _ = try await call("GET", nudges, "/v1/tasks/\(id)/nudges", nil)
+        _ = try await call("GET", nudges + "/{nudge_id}", nudge, nil)
+        _ = try await call("DELETE", nudges + "/{nudge_id}", nudge, nil)
+        let asked = try await call("POST", asks, "/v1/tasks/\(id)/asks", ["question": "why?"])
+        _ = try await call("GET", asks, "/v1/tasks/\(id)/asks", nil)
+        _ = try await call("GET", asks + "/{ask_id}", "/v1/tasks/\(id)/asks/\(asked.data["ask_id"]?.string ?? "")", nil)
+        let question = try await world.pool.transaction { tx in
+            let record = try #require(try TaskStore.lock(task, in: tx))
+            return try QuestionStore.ask(
+                "which?", options: ["a"], clientID: "1", seconds: 60, of: record, in: tx)
+        }
+        _ = try await call("GET", "/v1/pending", nil, nil)
+        let path = "/v1/tasks/\(id)/questions/\(question.id)"
+        _ = try await call("GET", "/v1/tasks/{task_id}/questions/{question_id}", path, nil)
+        _ = try await call("POST", "/v1/tasks/{task_id}/questions/{question_id}", path, ["answer": "a"])
+    }
+
     /// One call of every operation that succeeds; the world holds each answer against its schema.
     @Test func `every described route answers as described`() async throws {
         try await World.with { world async throws in
@@ -44,6 +69,7 @@ import Testing
             _ = try await call("GET", "/v1/tasks/{task_id}/events", "/v1/tasks/\(id)/events")
             _ = try await call("GET", "/v1/tasks/{task_id}/logs", "/v1/tasks/\(id)/logs")
             _ = try await call("GET", "/v1/tasks/{task_id}/top", "/v1/tasks/\(id)/top")
+            try await conversation(id, world, call)
             _ = try await call("DELETE", "/v1/tasks/{task_id}", "/v1/tasks/\(id)")
             _ = try await call("POST", "/v1/repos", nil, ["repo": "acme/new"])
             _ = try await call("GET", "/v1/repos")

@@ -10,7 +10,8 @@ package enum VerbTable {
     ]
 
     package static let verbs: [Verb] =
-        taskVerbs + operationVerbs + repoVerbs + loginVerbs + accountVerbs + OperatorVerbs.all + setupVerbs
+        taskVerbs + steeringVerbs + operationVerbs + repoVerbs + loginVerbs + accountVerbs + OperatorVerbs.all
+        + setupVerbs
 
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
     private static let maxWait = Option("max-wait", .duration, "stop waiting after this long, with exit code 2")

@@ -10,7 +10,7 @@ package enum TaskCommands {
     @Sendable package static func submit(_ invocation: Invocation, _ surroundings: Surroundings) async throws
         -> ExitCode
     {
-        let submission = try Submission(invocation, text: try text(invocation, surroundings.input))
+        let submission = try Submission(invocation, text: try words(invocation, surroundings.input))
         let chosen = try invocation.text("idempotency-key").map { try IdempotencyKey.checked($0) }
         let key = chosen ?? IdempotencyKey.random()
         let waits = invocation.has("wait")
@@ -39,17 +39,20 @@ package enum TaskCommands {
     }
 
     /// The text to submit: the words, `--task`, or stdin for `-`.
-    private static func text(_ invocation: Invocation, _ input: Input) throws -> String {
-        let words = invocation.words("TEXT")
-        if let text = invocation.text("task") {
-            guard words.isEmpty else {
-                throw UserError("the task is given twice: as words and by --task", "Keep one of them.")
-            }
-            return text
+    private static func words(_ invocation: Invocation, _ input: Input) throws -> String {
+        guard let text = invocation.text("task") else { return try text(invocation, input) }
+        guard invocation.words("TEXT").isEmpty else {
+            throw UserError("the task is given twice: as words and by --task", "Keep one of them.")
         }
+        return text
+    }
+
+    /// The words of a verb's last argument, or stdin for `-`.
+    static func text(_ invocation: Invocation, _ input: Input) throws -> String {
+        let words = invocation.words("TEXT")
         guard words == ["-"] else { return words.joined(separator: " ") }
         guard let bytes = input.readAll(textLimit) else {
-            throw UserError("stdin holds more than a task may say", "At most 10,000 characters are accepted.")
+            throw UserError("stdin holds more than is taken", "At most 10,000 characters are accepted.")
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw UserError("stdin is no UTF-8 text", "Convert it first, as with: iconv -t UTF-8")

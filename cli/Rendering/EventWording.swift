@@ -85,14 +85,17 @@ package struct EventWording: Sendable {
 
     private func dialogue(_ type: TaskEventType) -> String {
         switch type {
-        case .nudgeAccepted: "nudge taken" + part(": ", message)
-        case .nudgeDelivered: "nudge given to the agent" + part(": ", message)
-        case .nudgeAcknowledged: "nudge understood" + part(": ", message)
-        case .nudgeWithdrawn: "nudge withdrawn" + part(": ", message)
-        case .nudgeExpired: "nudge came too late" + part(": ", message)
-        case .statusResponse: "the agent says" + part(": ", first("answer", "text", "message", "text_preview"))
+        case .nudgeAccepted: "nudge taken" + part(" from ", first("from")) + part(" [", first("mode"), "]")
+        case .nudgeDelivered:
+            "nudge is before the model" + part(", turn ", metadata.whole("turn").map(String.init))
+        case .nudgeAcknowledged: "nudge with the agent"
+        case .nudgeWithdrawn: "nudge withdrawn" + part(" by ", first("withdrawn_by"))
+        case .nudgeExpired: "nudge came too late"
+        case .statusResponse: "the agent says" + part(": ", first("content", "answer", "text", "message"))
         case .questionAsked: "the agent asks" + part(": ", first("question", "text", "message"))
-        case .questionAnswered: "answered" + part(": ", first("answer", "text", "message"))
+        case .questionAnswered:
+            metadata.text("state") == "expired"
+                ? "nobody answered the agent in time" : "answered" + part(" by ", first("answered_by"))
         case .approvalRequired:
             "needs approval" + part(": ", first("summary", "reason", "rule_id")) + part("  ", first("tool_name"))
                 + part("  ", first("tool_input_preview", "input_preview"))
@@ -133,7 +136,6 @@ package struct EventWording: Sendable {
     }
 
     private var reason: String? { first("reason", "detail", "message", "description") }
-    private var message: String? { first("message", "message_preview", "text", "nudge_id") }
 
     private var repo: String? {
         first("repo").map { $0 + part(" #", metadata.whole("issue_number").map(String.init)) }

@@ -24,6 +24,7 @@ struct SessionRoutes: Sendable {
         router.on("POST", "/session/heartbeat") { try heartbeat($0) }
         router.on("GET", "/session/inbox") { try inbox($0) }
         router.on("POST", "/session/inbox/{id}/receipt") { try receipt($0) }
+        ConversationRoutes(pool: pool, access: access, intake: intake).add(to: &router)
         router.on("POST", "/session/checkpoint") { try checkpoint($0) }
         router.on("POST", "/session/result") { try result($0) }
     }
@@ -124,7 +125,7 @@ struct SessionRoutes: Sendable {
             let items = try pool.withConnection { connection in
                 let session = try access.authenticate(request, .harness, in: connection)
                 let task = try access.current(session, in: connection)
-                return try InboxStore.open(task.id, in: connection)
+                return try InboxStore.open(task.id, attempt: session.attempt, in: connection)
             }
             if !items.isEmpty || deadline.isOver {
                 return Answers.data([
@@ -147,15 +148,21 @@ struct SessionRoutes: Sendable {
         guard status == "acknowledged" || status == "delivered" else {
             throw Refusal.invalid("status: must be acknowledged or delivered")
         }
+        let turn = body.value["turn"]?.integer.map { Int(min(max($0, 0), 1_000_000)) }
         return try pool.withConnection { connection in
             let session = try access.authenticate(request, .harness, in: connection)
             try body.requireAttempt(session)
-            let task = try access.current(session, in: connection)
             let id = request.pathParameters["id"] ?? ""
-            guard try InboxStore.receive(id, of: task.id, isDelivered: status == "delivered", in: connection) else {
-                throw Refusal(status: 404, code: "NOT_FOUND", message: "There is no such item.")
+            let receipt = try connection.transaction { tx in
+                try InboxStore.receive(
+                    id, of: try access.current(session, in: tx), isDelivered: status == "delivered", turn: turn, in: tx)
             }
-            return Answers.data(["status": .string(status)])
+            switch receipt {
+            case .taken: return Answers.data(["status": .string(status)])
+            case .withdrawn:
+                throw Refusal(status: 409, code: "WITHDRAWN", message: "It was taken back: do not use it.")
+            case .unknown: throw Refusal(status: 404, code: "NOT_FOUND", message: "There is no such item.")
+            }
         }
     }
 

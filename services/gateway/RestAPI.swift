@@ -1,5 +1,6 @@
 import HTTPServer
 import Lifecycle
+import Patterns
 import Postgres
 import Telemetry
 import Tracing
@@ -41,7 +42,11 @@ struct RestAPI: Sendable {
             + TopRoutes(pool: pool, settings: settings).endpoints + RepoCheckRoutes(pool: pool).endpoints
             + DoctorRoutes(pool: pool).endpoints + PauseRoutes(pool: pool).endpoints
             + DeadLetterRoutes(pool: pool).endpoints
-        let all = tasks.endpoints + events.endpoints + repos + accounts + operations
+        let steering = Steering(pool: pool, redactor: try Redactor())
+        let conversation =
+            NudgeRoutes(steering: steering).endpoints + AskRoutes(steering: steering).endpoints
+            + QuestionRoutes(steering: steering).endpoints
+        let all = tasks.endpoints + events.endpoints + conversation + repos + accounts + operations
         endpoints = all + [Description.endpoint(for: all)]
         server = try Server(
             config, gate.router(endpoints), name: "rest api", log: log, onAccess: Access.recorder(metrics))

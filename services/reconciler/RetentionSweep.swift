@@ -46,13 +46,14 @@ struct RetentionSweep: Sendable {
     @discardableResult
     func runOnce() async throws -> DeletedRows {
         typealias Delete = @Sendable (Double, Int, Connection) throws -> Int
+        let conversation = RetentionStore.Conversation.allCases.map { what -> (String, Duration, Delete) in
+            (
+                what.rawValue, retention.conversation,
+                { try RetentionStore.delete(what, afterSeconds: $0, limit: $1, in: $2) }
+            )
+        }
         let rules: [(table: String, keep: Duration, delete: Delete)] = [
             ("effects", retention.ledger, { try RetentionStore.deleteEffects(afterSeconds: $0, limit: $1, in: $2) }),
-            ("inbox", retention.conversation, { try RetentionStore.deleteInbox(afterSeconds: $0, limit: $1, in: $2) }),
-            (
-                "task_approvals", retention.conversation,
-                { try RetentionStore.deleteApprovals(afterSeconds: $0, limit: $1, in: $2) }
-            ),
             (
                 "idempotency_keys", retention.idempotencyKeys,
                 { try RetentionStore.deleteIdempotencyKeys(afterSeconds: $0, limit: $1, in: $2) }
@@ -71,7 +72,7 @@ struct RetentionSweep: Sendable {
             ),
         ]
         var sum = try await deleteTasks()
-        for rule in rules {
+        for rule in rules + conversation {
             sum.add(try await deleteAll(of: rule.table, keep: rule.keep, rule.delete), to: rule.table)
         }
         if sum.total > 0 {

@@ -21,6 +21,7 @@ package struct Migration: Sendable {
         Migration(7, "accounts", PackageResources.v0007_accounts_sql),
         Migration(8, "diagnosis", PackageResources.v0008_operations_sql),
         Migration(11, "operations", PackageResources.v0011_operations_sql),
+        Migration(12, "steering", PackageResources.v0012_steering_sql),
     ]
 
     private init(_ version: Int, _ name: String, _ bytes: [UInt8]) {

@@ -84,6 +84,7 @@ package enum RestoreStore {
             UPDATE task_approvals SET status = 'VOID', decided_at = clock_timestamp()
             WHERE task_id = \(id.rawValue) AND status = 'PENDING'
             """)
+        try QuestionStore.void(id, in: tx)
     }
 
     /// Back into the queue, or to its end where a cancel was under way.

@@ -31,8 +31,9 @@ package struct EndedTask: Sendable, Hashable {
 package enum RetentionStore {
     /// Everything with a key to its task. First what there may be many of; the head takes the timeline's last rows with it.
     private static let ofTask = [
-        "task_events", "task_commands", "effects", "inbox", "task_approvals", "checkpoints", "git_pushes", "artifacts",
-        "model_calls", "channel_state", "sessions", "timers", "parked_messages", "consumer_positions", "stream_heads",
+        "task_events", "task_commands", "effects", "inbox", "task_nudges", "task_asks", "task_questions",
+        "task_approvals", "checkpoints", "git_pushes", "artifacts", "model_calls", "channel_state", "sessions",
+        "timers", "parked_messages", "consumer_positions", "stream_heads",
     ]
 
     /// A task that ended `afterSeconds` ago and waits for nothing: everything that was to be told of it is told or given
@@ -124,14 +125,27 @@ package enum RetentionStore {
         return try deleted.only().get("count", as: Int.self)
     }
 
-    /// What people told agents, of tasks that are over.
-    package static func deleteInbox(afterSeconds: Double, limit: Int, in tx: Connection) throws -> Int {
-        try deleteByTime("inbox", key: "item_id", afterSeconds, limit, in: tx)
+    /// What people and agents said to each other, by table with its key.
+    package enum Conversation: String, Sendable, CaseIterable {
+        case inbox, nudges = "task_nudges", asks = "task_asks", questions = "task_questions"
+        case approvals = "task_approvals"
+
+        fileprivate var key: String {
+            switch self {
+            case .inbox: "item_id"
+            case .nudges: "nudge_id"
+            case .asks: "ask_id"
+            case .questions: "question_id"
+            case .approvals: "request_id"
+            }
+        }
     }
 
-    /// What people decided, of tasks that are over.
-    package static func deleteApprovals(afterSeconds: Double, limit: Int, in tx: Connection) throws -> Int {
-        try deleteByTime("task_approvals", key: "request_id", afterSeconds, limit, in: tx)
+    /// What people and agents said to each other, of tasks that are over.
+    package static func delete(
+        _ what: Conversation, afterSeconds: Double, limit: Int, in tx: Connection
+    ) throws -> Int {
+        try deleteByTime(what.rawValue, key: what.key, afterSeconds, limit, in: tx)
     }
 
     /// By a key that begins with its time.

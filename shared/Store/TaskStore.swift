@@ -70,6 +70,10 @@ package enum TaskStore {
             WHERE task_id = \(task.id.rawValue) AND version = \(task.version)
             """)
         guard updated.affected == 1 else { throw StoreError.conflict }
+        // Before the final event: nothing is told of a task after it.
+        if transition.actions.contains(.endSession) || transition.to.isFinal {
+            try closeConversation(task, isOver: transition.to.isFinal, in: tx)
+        }
         if let type = event ?? finalEvent(of: transition.to) {
             var told = metadata.object ?? [:]
             if transition.to.isFinal {
@@ -138,6 +142,14 @@ package enum TaskStore {
         let seconds = Double(wait.components.seconds) + Double(wait.components.attoseconds) / 1e18
         try TimerStore.set(.retry, of: task.id, attempt: task.attempt, inSeconds: seconds, in: tx)
         return true
+    }
+
+    /// What waits for an agent or for a person ends with the attempt, and with the task all of it.
+    private static func closeConversation(_ task: TaskRecord, isOver: Bool, in tx: Connection) throws {
+        try QuestionStore.void(task.id, in: tx)
+        guard isOver else { return }
+        try NudgeStore.expire(task, in: tx)
+        try AskStore.close(task, in: tx)
     }
 
     private static func finalEvent(of status: TaskStatus) -> TaskEventType? {

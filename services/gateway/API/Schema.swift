@@ -96,6 +96,42 @@ struct Schema: Sendable {
                 "metadata": anyObject, "user_id": id, "repo": text, "trace_id": text,
             ]))
 
+    static let nudge = Schema(
+        "Nudge",
+        [
+            "nudge_id": id, "task_id": id, "user_name": text, "mode": words(NudgeMode.self), "message": text,
+            "state": words(NudgeState.self), "submitted_at": time, "acknowledged_at": orNull(time),
+            "delivered_at": orNull(time), "turn": orNull(whole),
+        ])
+    static let nudgePage = Schema(pageOf: nudge)
+    static let ask = Schema(
+        "Ask",
+        [
+            "ask_id": id, "task_id": id, "user_name": text, "question": text, "state": words(AskState.self),
+            "answer": orNull(text), "turn": orNull(whole), "asked_at": time, "expires_at": time,
+            "answered_at": orNull(time),
+        ])
+    static let askPage = Schema(pageOf: ask)
+    private static let options: JSONValue = ["type": "array", "items": text]
+    static let question = Schema(
+        "Question",
+        [
+            "question_id": id, "task_id": id, "question": text, "options": options,
+            "state": words(QuestionState.self), "answer": orNull(text), "answered_by": orNull(text),
+            "asked_at": time, "expires_at": time,
+        ])
+    static let pendingPage = Schema(
+        pageOf: Schema(
+            "Pending",
+            [
+                "kind": ["type": "string", "enum": ["question"]], "id": id, "task_id": id, "repo": text, "text": text,
+                "options": options, "asked_at": time, "expires_at": time,
+            ]))
+
+    private static func words<Word: RawRepresentable<String> & CaseIterable>(_ type: Word.Type) -> JSONValue {
+        ["type": "string", "enum": .array(Word.allCases.map { .string($0.rawValue) })]
+    }
+
     static let repo = Schema(
         "Repository",
         [

@@ -4,6 +4,8 @@ import Store
 /// What somebody wants to do, as far as permission goes.
 enum Verb: String, Sendable, CaseIterable {
     case submitTask, listTasks, readTask, cancelTask
+    /// Speak to its agent, ask it, answer it.
+    case steerTask
     case listRepos, readRepos, changeRepos
     case readAccount, manageTokens, administerUsers
     case operate, diagnose
@@ -48,13 +50,13 @@ func authorize(_ who: Principal, _ verb: Verb, _ subject: Subject = .platform) -
         return standing.access == .open || standing.reaches(.submit) ? .allowed : .forbidden
     case (.readTask, .task(let standing)):
         return who.sees(standing) ? .allowed : .hidden
-    case (.cancelTask, .task(let standing)):
+    case (.cancelTask, .task(let standing)), (.steerTask, .task(let standing)):
         guard who.sees(standing) else { return .hidden }
         let isTheirs = standing.owner == who.userID || standing.repo.reaches(.steer)
         return isMember && isTheirs ? .allowed : .forbidden
     case (.readAccount, .account(let owner)), (.manageTokens, .account(let owner)):
         return owner == who.userID ? .allowed : .forbidden
-    case (.readTask, _), (.cancelTask, _), (.readRepos, _):
+    case (.readTask, _), (.cancelTask, _), (.steerTask, _), (.readRepos, _):
         return .hidden
     case (.submitTask, _), (.changeRepos, _), (.readAccount, _), (.manageTokens, _), (.administerUsers, _),
         (.operate, _), (.diagnose, _):

@@ -1,0 +1,66 @@
+import Domain
+import HTTPServer
+import HTTPTypes
+import Patterns
+import Postgres
+import Store
+
+/// What all ways to reach a running agent have in common: who may, what text is taken, and that the task is not over.
+struct Steering: Sendable {
+    let pool: Pool
+    /// Takes secrets out of what people write before it is stored anywhere.
+    let redactor: Redactor
+
+    /// A transaction on the locked task, for somebody who may steer it. Throws 404, 403, and 409 when it is over.
+    func withTask<Result>(
+        _ call: Call, _ work: (TaskRecord, Principal, Connection) throws -> Result
+    ) throws -> Result {
+        let id = try call.taskID()
+        let caller = try call.principal()
+        return try pool.withTransaction { tx in
+            guard let standing = try GrantStore.standing(of: caller.userID, to: id, in: tx) else {
+                throw APIError.taskNotFound
+            }
+            try caller.require(.steerTask, .task(standing))
+            guard let task = try TaskStore.lock(id, in: tx) else { throw APIError.taskNotFound }
+            guard !task.status.isFinal else {
+                throw APIError.conflict("TASK_ALREADY_TERMINAL", "the task has ended as \(task.status.rawValue)")
+            }
+            return try work(task, caller, tx)
+        }
+    }
+
+    /// A read for somebody who may see the task.
+    func reading<Result>(_ call: Call, _ work: (TaskID, Connection) throws -> Result) throws -> Result {
+        let id = try call.taskID()
+        let caller = try call.principal()
+        _ = try call.query { _ in }
+        return try pool.withConnection { connection in
+            guard let standing = try GrantStore.standing(of: caller.userID, to: id, in: connection) else {
+                throw APIError.taskNotFound
+            }
+            try caller.require(.readTask, .task(standing))
+            return try work(id, connection)
+        }
+    }
+
+    /// No word reaches an agent that is being stopped.
+    static func refuseStopping(_ task: TaskRecord) throws {
+        if task.cancelRequested {
+            throw APIError.conflict(
+                "TASK_CANCELLING", "the task is being cancelled; nothing reaches its agent any more")
+        }
+    }
+
+    /// A text of a person, up to 2 KB, without what surrounds it and without secrets.
+    func text(_ given: String, _ name: String) throws -> String {
+        var part = given[...]
+        while part.first?.isWhitespace == true { part.removeFirst() }
+        while part.last?.isWhitespace == true { part.removeLast() }
+        let text = redactor.redact(String(part))
+        guard text.utf8.count <= 2_048 else {
+            throw APIError.invalid("\(name) must have at most 2 KB, not \(text.utf8.count) bytes")
+        }
+        return text
+    }
+}
