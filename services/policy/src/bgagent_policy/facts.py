@@ -10,11 +10,17 @@ from urllib.parse import urlsplit
 
 from .paths import Layout, Place
 from .shell.command import Command
-from .shell.reader import Limits, Reader
+from .shell.limits import Limits
+from .shell.reader import Reader
 from .tools import group_of
 
 # Which field of a tool's input names a path; "." stands for a field that may be missing.
-_WRITTEN = {"Write": "file_path", "Edit": "file_path", "MultiEdit": "file_path", "NotebookEdit": "notebook_path"}
+_WRITTEN = {
+    "Write": "file_path",
+    "Edit": "file_path",
+    "MultiEdit": "file_path",
+    "NotebookEdit": "notebook_path",
+}
 _READ = {"Read": "file_path", "NotebookRead": "notebook_path", "LS": "path"}
 _SEARCHED = {"Glob": "path", "Grep": "path"}
 
@@ -51,7 +57,10 @@ class Facts:
         mcp_servers: Collection[str] = (),
         limits: Limits | None = None,
     ) -> Facts:
-        """Reads a call. Raises `UnusableCall` for a tool that is not known or an input that is no such tool's."""
+        """Reads a call.
+
+        Raises `UnusableCall` for a tool that is not known or an input that is no such tool's.
+        """
         layout = layout or Layout()
         group = group_of(tool, mcp_servers)
         if group is None:
@@ -95,7 +104,9 @@ def units_of(facts: Facts, common: Mapping[str, Any]) -> list[Unit]:
     for action, places in (("write_file", facts.writes), ("read_file", facts.reads)):
         units += (Unit(action, {**common, **_path(place, "tool", False)}, place=place) for place in places)
     for url in facts.urls:
-        units.append(Unit("fetch_url", {**common, "url": url, "host": (urlsplit(url).hostname or "").lower()}))
+        units.append(
+            Unit("fetch_url", {**common, "url": url, "host": (urlsplit(url).hostname or "").lower()})
+        )
     return units
 
 

@@ -12,8 +12,34 @@ SINKS = re.compile(r"/dev/(?:null|zero|full|tty|stdin|stdout|stderr|fd/\d+)|/pro
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - names to compare with
 # Removing one of these with all that is in it is removing the machine.
 _SYSTEM = frozenset(
-    "/bin /boot /dev /etc /home /lib /lib32 /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys /usr /var"
-    " /usr/bin /usr/lib /usr/local /usr/sbin /usr/share /var/lib /var/log".split()
+    [
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/media",
+        "/mnt",
+        "/opt",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/srv",
+        "/sys",
+        "/usr",
+        "/var",
+        "/usr/bin",
+        "/usr/lib",
+        "/usr/local",
+        "/usr/sbin",
+        "/usr/share",
+        "/var/lib",
+        "/var/log",
+    ]
 )
 _GLOB = re.compile(r"[*?\[]")
 
@@ -73,7 +99,7 @@ class Layout:
         return None if found is None else tuple(dict.fromkeys(self.place(path) for path in found))
 
     def is_root(self, path: str) -> bool:
-        """True for what no task may remove as a whole: `/`, system and home directories, what holds the workspace."""
+        """True for what no task may remove as a whole: system and home directories, the workspace's parents."""
         path = _whole(path)
         if self.is_workspace(path) or self._holds(self.workspace, path):
             return False

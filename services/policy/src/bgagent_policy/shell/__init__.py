@@ -1,1 +1,1 @@
-"""A line of shell, read into facts: which commands it runs, what they write, what cannot be known beforehand."""
+"""A line of shell read into facts: commands, what they write, what cannot be known beforehand."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..paths import Directories, Place
-from .git import Git
+from .git_push import Git
 from .words import Word, quoted
 
 
@@ -21,7 +21,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class RemovalFacts:
-    """What a removal amounts to: `root` takes a whole system or home directory, `workspace` the whole repository."""
+    """What a removal amounts to.
+
+    `root` takes a whole system or home directory, `workspace` the whole repository.
+    """
 
     recursive: bool
     force: bool
@@ -33,9 +36,9 @@ class RemovalFacts:
 class Command:
     """One simple command of a line, wrappers taken off.
 
-    `text` is its normalised form, which patterns are matched against. `unknown` says what cannot be known before it
-    runs; `piped_script` that it runs what another command sends it. A command without words stands for redirections
-    or assignments alone.
+    `text` is its normalised form, which patterns are matched against. `unknown` says what cannot be known
+    before it runs; `piped_script` that it runs what another command sends it. A command without words stands
+    for redirections or assignments alone.
     """
 
     program: str

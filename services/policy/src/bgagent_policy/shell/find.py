@@ -90,7 +90,9 @@ def _commands(words: Sequence[Word], matched: Sequence[Word]) -> list[tuple[Word
     for path in matched:
         made.append(
             tuple(
-                Word(w.text.replace("{}", path.text), w.known and path.known, pattern=path.pattern) if "{}" in w.text else w
+                Word(w.text.replace("{}", path.text), w.known and path.known, pattern=path.pattern)
+                if "{}" in w.text
+                else w
                 for w in words
             )
         )

@@ -1,45 +1,46 @@
-"""What a git command does to branches, whatever way it is spelled."""
+"""What a git command does, whatever way it is spelled."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+from .git_push import Git, GitReading, read_push
 from .words import Word
 
-_GLOBAL_VALUED = frozenset("-C -c --git-dir --work-tree --namespace --exec-path --config-env --super-prefix".split())
+_GLOBAL_VALUED = frozenset(
+    "-C -c --git-dir --work-tree --namespace --exec-path --config-env --super-prefix".split()
+)
 _GLOBAL_FLAGS = frozenset(
-    """-p --paginate -P --no-pager --bare --no-replace-objects --no-lazy-fetch --literal-pathspecs --glob-pathspecs
-    --noglob-pathspecs --icase-pathspecs --no-optional-locks --no-advice --version -v --help -h --html-path --man-path
-    --info-path""".split()
+    """-p --paginate -P --no-pager --bare --no-replace-objects --no-lazy-fetch --literal-pathspecs
+    --glob-pathspecs --noglob-pathspecs --icase-pathspecs --no-optional-locks --no-advice --version -v
+    --help -h --html-path --man-path --info-path""".split()
 )
 _SUBCOMMANDS = frozenset(
-    """add am annotate apply archive bisect blame branch bundle cat-file check-attr check-ignore check-mailmap
-    check-ref-format checkout checkout-index cherry cherry-pick clean clone column commit commit-graph commit-tree config
-    count-objects credential daemon describe diff diff-files diff-index diff-tree difftool fast-export fast-import fetch
-    fetch-pack filter-branch fmt-merge-msg for-each-ref format-patch fsck gc grep hash-object help init interpret-trailers
-    lfs log ls-files ls-remote ls-tree maintenance merge merge-base merge-file merge-tree mergetool mktag mktree mv
-    name-rev notes pack-objects pack-refs prune pull push range-diff read-tree rebase reflog remote repack replace
-    rerere reset restore rev-list rev-parse revert rm send-email send-pack shortlog show show-branch show-ref
-    sparse-checkout stash status stripspace submodule subtree switch symbolic-ref tag unpack-objects update-index
-    update-ref var verify-commit verify-pack verify-tag version whatchanged worktree write-tree""".split()
+    """add am annotate apply archive bisect blame branch bundle cat-file check-attr check-ignore
+    check-mailmap check-ref-format checkout checkout-index cherry cherry-pick clean clone column commit
+    commit-graph commit-tree config count-objects credential daemon describe diff diff-files diff-index
+    diff-tree difftool fast-export fast-import fetch fetch-pack filter-branch fmt-merge-msg for-each-ref
+    format-patch fsck gc grep hash-object help init interpret-trailers lfs log ls-files ls-remote
+    ls-tree maintenance merge merge-base merge-file merge-tree mergetool mktag mktree mv name-rev notes
+    pack-objects pack-refs prune pull push range-diff read-tree rebase reflog remote repack replace
+    rerere reset restore rev-list rev-parse revert rm send-email send-pack shortlog show show-branch
+    show-ref sparse-checkout stash status stripspace submodule subtree switch symbolic-ref tag
+    unpack-objects update-index update-ref var verify-commit verify-pack verify-tag version whatchanged
+    worktree write-tree""".split()
 )
-_PUSH_LONG = (
-    """all branches mirror delete tags follow-tags dry-run porcelain force force-with-lease force-if-includes repo
-    receive-pack exec set-upstream upstream thin no-thin quiet verbose progress recurse-submodules verify no-verify
-    signed no-signed atomic no-atomic push-option ipv4 ipv6 prune prefix stdin stateless-rpc helper-status""".split()
-)
-_PUSH_VALUED = frozenset({"repo", "receive-pack", "exec", "push-option", "prefix"})
 # Settings whose value git runs as a command.
 _RUNS = re.compile(
     r"alias\..+|core\.(?:editor|pager|sshcommand|askpass|fsmonitor|gitproxy|alternaterefscommand)|sequence\.editor"
     r"|pager\..+|diff\.external|diff\..+\.(?:command|textconv)|merge\..+\.driver|filter\..+\.(?:clean|smudge|process)"
     r"|gpg\.(?:.+\.)?program|credential(?:\..+)?\.helper|(?:difftool|mergetool|browser|man)\..+\.cmd|remote\..+\.(?:"
-    r"receivepack|uploadpack|vcs)|submodule\..+\.update|interactive\.difffilter|uploadpack\.packobjectshook"
+    r"receivepack|uploadpack|vcs)|submodule\..+\.update|interactive\.difffilter"
+    r"|uploadpack\.packobjectshook"
 )  # fmt: skip
 # Settings that change where a push goes or what a checkout runs.
-_REDIRECTS = re.compile(r"remote\..+|push\..+|url\..+|branch\..+\.(?:merge|pushremote)|core\.(?:hookspath|worktree)|include.*")
+_REDIRECTS = re.compile(
+    r"remote\..+|push\..+|url\..+|branch\..+\.(?:merge|pushremote)|core\.(?:hookspath|worktree)|include.*"
+)
 # Options of other subcommands that take a command.
 _COMMAND_OPTIONS = {
     "rebase": ("-x", "--exec"),
@@ -47,35 +48,6 @@ _COMMAND_OPTIONS = {
     "filter-branch": ("--tree-filter", "--index-filter", "--env-filter", "--msg-filter", "--commit-filter"),
     "grep": ("-O", "--open-files-in-pager"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Git:
-    """The facts of one git command. `targets` are branches that a push writes, "HEAD" for the one checked out."""
-
-    subcommand: str
-    force: bool = False
-    lease: bool = False
-    delete: bool = False
-    everything: bool = False
-    remote: str = ""
-    targets: tuple[str, ...] = ()
-
-    @property
-    def pushes(self) -> bool:
-        """True where it writes refs of another repository."""
-        return self.subcommand in ("push", "send-pack")
-
-
-@dataclass(frozen=True, slots=True)
-class GitReading:
-    """What was found: facts, commands that git runs, where, paths it changes, and what cannot be known."""
-
-    git: Git
-    lines: tuple[Word, ...] = ()
-    directories: tuple[Word, ...] = ()
-    paths: tuple[Word, ...] = ()
-    reasons: tuple[str, ...] = ()
 
 
 def read_git(words: Sequence[Word], depth: int = 0) -> GitReading:
@@ -109,9 +81,9 @@ def read_git(words: Sequence[Word], depth: int = 0) -> GitReading:
     elif subcommand.text and subcommand.text not in _SUBCOMMANDS:
         reasons.append(f"git {subcommand.text}, which may be an alias")
     elif subcommand.text in ("push", "send-pack"):
-        reading = _push(subcommand.text, rest)
+        reading = read_push(subcommand.text, rest)
     elif subcommand.text == "subtree" and rest and rest[0].text == "push":
-        reading = _push("push", rest[1:])
+        reading = read_push("push", rest[1:])
     else:
         reading = _other(subcommand.text, rest, aliases)
     return GitReading(
@@ -145,78 +117,6 @@ def _aliased(alias: Word, rest: list[Word], lines: list[Word], reasons: list[str
     return read_git([*(Word(part) for part in alias.text.split()), *rest], depth + 1)
 
 
-def _push(subcommand: str, words: list[Word]) -> GitReading:
-    git = Git(subcommand)
-    reasons: list[str] = []
-    operands: list[Word] = []
-    rest = list(words)
-    options = True
-    while rest:
-        word = rest.pop(0)
-        if not word.known:
-            reasons.append(f"what git {subcommand} is given")
-            operands.append(word)
-        elif options and word.text == "--":
-            options = False
-        elif options and word.text.startswith("--"):
-            name, equals, _ = word.text[2:].partition("=")
-            meant = [name] if name in _PUSH_LONG else [o for o in _PUSH_LONG if name and o.startswith(name)]
-            git = _long(git, meant)
-            if {"exec", "receive-pack"} & set(meant):
-                reasons.append("the program that receives the push")
-            if not meant and not name.startswith("no-"):
-                reasons.append(f"the option --{name} of git push")
-            if set(meant) & _PUSH_VALUED and not equals and rest:
-                rest.pop(0)
-        elif options and word.text.startswith("-") and word.text != "-":
-            for at, letter in enumerate(word.text[1:], 1):
-                git = replace(git, force=git.force or letter == "f", delete=git.delete or letter == "d")
-                if letter == "o":
-                    if at == len(word.text) - 1 and rest:
-                        rest.pop(0)
-                    break
-        else:
-            operands.append(word)
-    if operands:
-        git = replace(git, remote=operands[0].text)
-    return GitReading(_refspecs(git, [w.text for w in operands[1:] if w.known]), reasons=tuple(dict.fromkeys(reasons)))
-
-
-def _long(git: Git, meant: list[str]) -> Git:
-    names = set(meant)
-    lease = "force-with-lease" in names
-    return replace(
-        git,
-        force=git.force or lease or "force" in names or "mirror" in names,
-        lease=git.lease or (lease and len(names) == 1),
-        delete=git.delete or bool(names & {"delete", "prune", "mirror"}),
-        everything=git.everything or bool(names & {"all", "branches", "mirror", "prune"}),
-    )
-
-
-def _refspecs(git: Git, specs: list[str]) -> Git:
-    targets: list[str] = []
-    force, delete, everything = git.force, git.delete, git.everything
-    tag = False
-    for spec in specs:
-        if spec == "tag" and not tag:
-            tag = True
-            continue
-        force = force or spec.startswith("+")
-        source, colon, target = spec.lstrip("+").partition(":")
-        if tag:
-            target, colon, tag = f"tags/{source}", ":", False
-        delete = delete or bool(colon and not source and target)
-        target = target if colon else source
-        target = target.removeprefix("refs/heads/").removeprefix("heads/").removeprefix("refs/")
-        everything = everything or "*" in target or (bool(colon) and not target)
-        targets.append("HEAD" if target in ("HEAD", "@") else target)
-    if not targets and not everything:
-        targets = ["HEAD"]
-    targets = [t for t in dict.fromkeys(targets) if t]
-    return replace(git, force=force, delete=delete, everything=everything, targets=tuple(targets))
-
-
 def _other(subcommand: str, rest: list[Word], aliases: dict[str, Word]) -> GitReading:
     lines: list[Word] = []
     reasons: list[str] = []
@@ -225,7 +125,9 @@ def _other(subcommand: str, rest: list[Word], aliases: dict[str, Word]) -> GitRe
         for at, word in enumerate(rest):
             if word.text == option and at + 1 < len(rest) and option != "-O":
                 lines.append(rest[at + 1])
-            elif word.text.startswith(option + "=") or (option in ("-x", "-O") and word.text.startswith(option) and word.text != option):
+            elif word.text.startswith(option + "=") or (
+                option in ("-x", "-O") and word.text.startswith(option) and word.text != option
+            ):
                 value = word.text[len(option) :].removeprefix("=")
                 lines.append(Word(value, word.known))
     operands = [w for w in rest if not w.text.startswith("-")]
@@ -234,13 +136,15 @@ def _other(subcommand: str, rest: list[Word], aliases: dict[str, Word]) -> GitRe
     elif subcommand == "submodule" and operands and operands[0].text == "foreach":
         lines.append(_joined([w for w in rest[rest.index(operands[0]) + 1 :] if w.text != "--recursive"]))
     elif subcommand == "config" and len(operands) >= 2:
-        key = operands[1] if operands[0].text in ("set", "add") else operands[0]
-        value = operands[operands.index(key) + 1] if operands.index(key) + 1 < len(operands) else None
-        if value is not None and operands[0].text not in ("get", "unset", "list"):
-            _setting(Word(f"{key.text}={value.text}", key.known and value.known), lines, reasons, aliases)
+        named = operands[1:] if operands[0].text in ("set", "add") else operands
+        if len(named) >= 2 and operands[0].text not in ("get", "unset", "list"):
+            pair = Word(f"{named[0].text}={named[1].text}", named[0].known and named[1].known)
+            _setting(pair, lines, reasons, aliases)
     elif subcommand in ("rm", "mv"):
         paths = tuple(operands)
-    elif subcommand == "clone" and any(w.text.startswith(("-c", "--config", "-u", "--upload-pack", "--template")) for w in rest):
+    elif subcommand == "clone" and any(
+        w.text.startswith(("-c", "--config", "-u", "--upload-pack", "--template")) for w in rest
+    ):
         reasons.append("what git clone is told to run")
     return GitReading(Git(subcommand), tuple(lines), paths=paths, reasons=tuple(reasons))
 

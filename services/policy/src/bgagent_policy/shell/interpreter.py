@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..paths import MAX_DIRECTORIES, SINKS
-from .command import Call, Command, Feed, RemovalFacts, Scope, Write
+from ..paths import MAX_DIRECTORIES
+from .command import Call, Command, Feed, Scope, Write
+from .effects import directory_of, printed_of, removal_of, scripts_of, writes_of
 from .find import read_find
-from .git import GitReading, read_git
+from .git import read_git
+from .git_push import GitReading
 from .launchers import launch_of
-from .programs import INTERPRETERS, PRINTERS, SHELLS, Removal, Use, drops_table, options_of, use_of
+from .programs import PRINTERS, SHELLS, Use, drops_table, options_of, use_of
 from .words import Word, quoted
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ _HIDDEN = re.compile(
     r"|PERL5OPT|RUBYOPT|PYTHONSTARTUP"
 )
 _MOVES = frozenset(("cd", "chdir", "pushd", "popd"))
-_STDIN = frozenset(("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"))
 
 
 def run(reader: Reader, call: Call, scope: Scope, depth: int) -> Feed:
@@ -51,19 +52,20 @@ def run(reader: Reader, call: Call, scope: Scope, depth: int) -> Feed:
         reader.add(_command(call, program, redirected, reasons))
         return Feed("", True)
     if (value := reader.aliases.get(program)) is not None:
-        reader.read(" ".join([value, *(quoted(w.text) if w.known else w.text for w in words[1:])]), scope, depth + 1)
+        reader.read(
+            " ".join([value, *(quoted(w.text) if w.known else w.text for w in words[1:])]), scope, depth + 1
+        )
     launch = launch_of(program, words[1:], piped=bool(call.feeds))
     if launch is not None:
         return _launched(reader, call, program, redirected, reasons, scope, depth)
     scope.settle()
-    if program in ("eval", "trap") or program in SHELLS or program in ("source", "."):
-        if (lines := _lines(program, words[1:], call.feeds)) is not None:
-            _read_lines(reader, call, lines, redirected, reasons, scope, depth)
-            return Feed()
+    if (lines := _lines(program, words[1:])) is not None:
+        _read_lines(reader, call, lines, redirected, reasons, scope, depth)
+        return Feed()
     if program == "alias":
         _aliases(reader, words[1:], scope, depth)
     _plain(reader, call, program, redirected, reasons, scope, depth)
-    return _printed(program, words[1:], call.feeds)
+    return printed_of(program, words[1:], call.feeds)
 
 
 def _command(call: Call, program: str, writes: Sequence[Write], reasons: Sequence[str]) -> Command:
@@ -84,25 +86,8 @@ def _assignments(reader: Reader, call: Call, scope: Scope, depth: int) -> list[s
 
 
 def _redirections(reader: Reader, call: Call, scope: Scope) -> tuple[list[Write], list[str]]:
-    writes, reasons = _writes(reader, call.redirections, scope, redirected=True)
+    writes, reasons = writes_of(reader.layout, call.redirections, scope, redirected=True)
     return writes, ["where output goes" for _ in reasons]
-
-
-def _writes(
-    reader: Reader, words: Sequence[Word], scope: Scope, *, redirected: bool = False, removed: bool = False
-) -> tuple[list[Write], list[str]]:
-    writes: list[Write] = []
-    reasons: list[str] = []
-    for word in words:
-        if word.known and SINKS.fullmatch(word.text):
-            continue
-        places = reader.layout.places(word.text, scope.directories) if word.known else None
-        if places is None or (word.pattern and re.search(r"(?:^|/)\.[^/]*[*?\[]", word.text)):
-            # `.*` may be `.git` as well as `.env`.
-            reasons.append("which files are removed" if removed else "which files are written")
-        else:
-            writes += (Write(place, redirected, removed) for place in places)
-    return writes, reasons
 
 
 def _move(reader: Reader, program: str, words: Sequence[Word], scope: Scope) -> list[str]:
@@ -123,17 +108,28 @@ def _move(reader: Reader, program: str, words: Sequence[Word], scope: Scope) -> 
 
 
 def _launched(
-    reader: Reader, call: Call, program: str, redirected: list[Write], reasons: list[str], scope: Scope, depth: int
+    reader: Reader,
+    call: Call,
+    program: str,
+    redirected: list[Write],
+    reasons: list[str],
+    scope: Scope,
+    depth: int,
 ) -> Feed:
     launch = launch_of(program, call.words[1:], piped=bool(call.feeds))
     assert launch is not None
     inner_scope = scope if program in ("command", "builtin", "exec", "time") else scope.copy()
     if launch.directory is not None:
-        moved = reader.layout.candidates(launch.directory.text, scope.directories) if launch.directory.known else None
+        moved = (
+            reader.layout.candidates(launch.directory.text, scope.directories)
+            if launch.directory.known
+            else None
+        )
         inner_scope.directories = None if moved is None else frozenset(moved)
         inner_scope.settle()
     pairs = tuple(
-        (word.text.partition("=")[0], Word(word.text.partition("=")[2], word.known)) for word in launch.assignments
+        (word.text.partition("=")[0], Word(word.text.partition("=")[2], word.known))
+        for word in launch.assignments
     )
     if launch.reason:
         reasons.append(launch.reason)
@@ -158,15 +154,15 @@ def _first_operand(words: Sequence[Word]) -> tuple[Word, ...]:
     return tuple(w for w in words if not w.text.startswith("-"))[:1]
 
 
-def _lines(program: str, words: Sequence[Word], feeds: Sequence[Feed]) -> tuple[Word, ...] | None:
-    """The lines of shell that a shell or builtin is given in its arguments; None where it is given none."""
+def _lines(program: str, words: Sequence[Word]) -> tuple[Word, ...] | None:
+    """The lines that a shell or builtin is given in its arguments; None where it is given none."""
     if program == "eval":
         rest = list(words[1:] if words and words[0].text == "--" else words)
         return (Word(" ".join(w.text for w in rest), all(w.known for w in rest)),) if rest else ()
     if program == "trap":
         operands = [w for w in words if w.text != "--"]
         return (operands[0],) if operands and not operands[0].text.startswith("-") else None
-    if program in ("source", "."):
+    if program not in SHELLS:
         return None
     rest = list(words)
     while rest and (not rest[0].known or re.match(r"[-+]\w|--\w", rest[0].text)):
@@ -187,7 +183,13 @@ def _lines(program: str, words: Sequence[Word], feeds: Sequence[Feed]) -> tuple[
 
 
 def _read_lines(
-    reader: Reader, call: Call, lines: Sequence[Word], redirected: list[Write], reasons: list[str], scope: Scope, depth: int
+    reader: Reader,
+    call: Call,
+    lines: Sequence[Word],
+    redirected: list[Write],
+    reasons: list[str],
+    scope: Scope,
+    depth: int,
 ) -> None:
     for line in lines:
         if not line.known:
@@ -216,7 +218,13 @@ def _aliases(reader: Reader, words: Sequence[Word], scope: Scope, depth: int) ->
 
 
 def _plain(
-    reader: Reader, call: Call, program: str, redirected: list[Write], reasons: list[str], scope: Scope, depth: int
+    reader: Reader,
+    call: Call,
+    program: str,
+    redirected: list[Write],
+    reasons: list[str],
+    scope: Scope,
+    depth: int,
 ) -> None:
     """A command that starts no other, looked up in the tables."""
     words = call.words[1:]
@@ -226,7 +234,7 @@ def _plain(
     if program == "git":
         git = read_git(words)
         reasons = [*reasons, *git.reasons]
-        where = _directory(reader, git.directories, scope)
+        where = directory_of(reader.layout, git.directories, scope)
         use = Use(git.paths)
         for line in git.lines:
             if line.known:
@@ -244,8 +252,8 @@ def _plain(
     else:
         use = use_of(program, words)
     reasons = [*reasons, *use.reasons]
-    writes, unclear = _writes(reader, use.writes, where, removed=use.removal is not None)
-    scripts, piped = _scripts(program, call)
+    writes, unclear = writes_of(reader.layout, use.writes, where, removed=use.removal is not None)
+    scripts, piped = scripts_of(program, call)
     if program in SHELLS or piped:
         for feed in call.feeds:
             if feed.text and program in SHELLS and not scripts:
@@ -255,75 +263,10 @@ def _plain(
         Command(
             program, call.words, call.text, (*writes, *redirected),
             git=git.git if git else None,
-            removal=_removal(reader, use.removal, where),
+            removal=removal_of(reader.layout, use.removal, where),
             unknown=tuple(dict.fromkeys([*reasons, *unclear])),
             piped_script=piped,
             drops_table=program not in PRINTERS and program != "git" and drops_table(texts),
             scripts=scripts,
         )
     )  # fmt: skip
-
-
-def _directory(reader: Reader, directories: Sequence[Word], scope: Scope) -> Scope:
-    where = scope.copy()
-    for word in directories:
-        moved = reader.layout.candidates(word.text, where.directories) if word.known else None
-        where.directories = None if moved is None else frozenset(moved)
-    return where
-
-
-def _removal(reader: Reader, removal: Removal | None, scope: Scope) -> RemovalFacts | None:
-    if removal is None:
-        return None
-    paths = [
-        path
-        for word in removal.operands
-        if word.known
-        for path in reader.layout.candidates(word.text, scope.directories) or ()
-    ]
-    return RemovalFacts(
-        removal.recursive,
-        removal.force,
-        root=removal.recursive and any(reader.layout.is_root(path) for path in paths),
-        workspace=removal.recursive and any(reader.layout.is_workspace(path) for path in paths),
-    )
-
-
-def _scripts(program: str, call: Call) -> tuple[tuple[str, ...], bool]:
-    """Files that the command runs, and whether it runs what it is sent."""
-    words = call.words[1:]
-    if "/" in call.words[0].text and program not in SHELLS and program not in INTERPRETERS:
-        return (call.words[0].text,), False
-    if program in ("source", "."):
-        operands = list(words[:1])
-    elif program in SHELLS or program in INTERPRETERS or re.fullmatch(r"python3\.\d+", program):
-        if any(re.fullmatch(r"-[\w]*[ce]|-m|--eval|-p|--print|-S|--version|-V", w.text) for w in words):
-            return (), False
-        operands = [w for w in words if not re.match(r"-.", w.text)][:1]
-        if program in SHELLS and any(re.fullmatch(r"-\w*s\w*", w.text) for w in words):
-            operands = []
-    else:
-        return (), False
-    if not operands or operands[0].text in _STDIN:
-        return (), any(not feed.known for feed in call.feeds)
-    if not operands[0].known:
-        return (operands[0].text,), True
-    return (operands[0].text,), False
-
-
-def _printed(program: str, words: Sequence[Word], feeds: Sequence[Feed]) -> Feed:
-    """What a command prints, as far as the line says it."""
-    if program == "echo":
-        plain = words[1:] if words and words[0].text == "-n" else words
-        known = all(w.known and not w.pattern for w in plain) and not any(
-            w.text.startswith("-") or "\\" in w.text for w in plain
-        )
-        return Feed(" ".join(w.text for w in plain), known)
-    if program == "printf" and words:
-        text = words[0].text.replace("\\n", "\n") if len(words) == 1 else " ".join(w.text for w in words)
-        return Feed(text, len(words) == 1 and words[0].known and not re.search(r"[%\\]", text.replace("%%", "")))
-    if program == "cat" and not words and len(feeds) == 1:
-        return feeds[0]
-    if program == "tee" and len(feeds) == 1:
-        return feeds[0]
-    return Feed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .words import Word
 
@@ -12,9 +13,9 @@ from .words import Word
 class Launcher:
     """How a launcher's arguments end and the command begins.
 
-    `valued` are options that take the next word, `operands` the words before the command, and `shell` says that
-    the rest is a line of shell rather than a list of words. `kept` launchers change what the command may do, so
-    their name stays in front of its text.
+    `valued` are options that take the next word, `operands` the words before the command, and `shell` says
+    that the rest is a line of shell rather than a list of words. `kept` launchers change what the command may
+    do, so their name stays in front of its text. `appended` ones add words that only they know.
     """
 
     valued: frozenset[str] = frozenset()
@@ -65,7 +66,8 @@ LAUNCHERS: dict[str, Launcher] = {
     "stdbuf": _of("-i -o -e --input --output --error"),
     "strace": _of("-e -o -s -p -u -P -E -a -b -I -O -S -X", kept=True),
     "su": _of("-c --command -s --shell -g --group", kept=True),
-    "sudo": _of("-u --user -g --group -h --host -p --prompt -C -T -r -t -U -R --chroot", kept=True, assignments=True),
+    "sudo": _of("-u --user -g --group -h --host -p --prompt -C -T -r -t -U -R --chroot", kept=True,
+                assignments=True),
     "systemd-run": _of("-u --unit -p --property -E --setenv", kept=True),
     "taskset": _of("-p", operands=1),
     "time": _of("-f --format -o --output"),
@@ -81,18 +83,23 @@ LAUNCHERS: dict[str, Launcher] = {
 
 # Long options without a value; together with one-letter options this is what may stand before the command.
 _FLAGS = frozenset(
-    """--preserve-status --foreground --verbose --null --ignore-environment --no-run-if-empty --interactive --exit
-    --preserve-env --login --set-home --non-interactive --reset-timestamp --background --stdin --wait --fork --ctty
-    --exclusive --shared --nonblock --nb --unlock --user --mount --net --pid --ipc --uts --map-root-user --portability
-    --append --quiet --color --differences --beep --errexit --chgexit --no-title --precise --no-new-privs --clear-groups
-    --init-groups --isolated --frozen --locked --no-sync --yes --no-install --all-tasks --idle --fifo --rr --batch
-    --other --return --scope --keep-order --halt-on-error --bar --progress --silent --ignore --open-tty""".split()
+    """--preserve-status --foreground --verbose --null --ignore-environment --no-run-if-empty
+    --interactive --exit --preserve-env --login --set-home --non-interactive --reset-timestamp
+    --background --stdin --wait --fork --ctty --exclusive --shared --nonblock --nb --unlock --user
+    --mount --net --pid --ipc --uts --map-root-user --portability --append --quiet --color --differences
+    --beep --errexit --chgexit --no-title --precise --no-new-privs --clear-groups --init-groups
+    --isolated --frozen --locked --no-sync --yes --no-install --all-tasks --idle --fifo --rr --batch
+    --other --return --scope --keep-order --halt-on-error --bar --progress --silent --ignore
+    --open-tty""".split()
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a launcher starts. `line` is a line of shell, `words` a command; a reason says what cannot be known."""
+    """What a launcher starts.
+
+    `line` is a line of shell, `words` a command; a reason says what cannot be known.
+    """
 
     words: tuple[Word, ...] = ()
     assignments: tuple[Word, ...] = ()
@@ -140,17 +147,21 @@ def launch_of(program: str, words: Sequence[Word], piped: bool) -> Launch | None
             rest.pop(0)
     prefix = f"{program} " if kind.kept else ""
     directory = next((options[o] for o in ("-C", "--chdir", "-D", "--directory") if o in options), None)
-    line = next((options[o] for o in ("-c", "--command", "-S", "--split-string", "--call") if o in options), None)
+    line = next(
+        (options[o] for o in ("-c", "--command", "-S", "--split-string", "--call") if o in options), None
+    )
     if program == "flock" and len(rest) > 1 and rest[0].text in ("-c", "--command"):
         line = rest[1]
     if program in ("su", "runuser") and line is None:
-        line = next((b for a, b in zip(rest, rest[1:], strict=False) if a.text in ("-c", "--command")), None)
+        line = next((b for a, b in pairwise(rest) if a.text in ("-c", "--command")), None)
     if program == "su" and line is None:
         return None
     if program not in ("su", "script", "runuser", "flock", "env", "npx"):
         line = None
     if line is not None and program == "env":
-        line = Word(" ".join([line.text, *(w.text for w in rest)]), known=line.known and all(w.known for w in rest))
+        line = Word(
+            " ".join([line.text, *(w.text for w in rest)]), known=line.known and all(w.known for w in rest)
+        )
     if kind.shell and rest:
         cut = next((at for at, w in enumerate(rest) if w.text.startswith(":::")), len(rest))
         line = Word(" ".join(w.text for w in rest[:cut]), known=all(w.known for w in rest[:cut]))

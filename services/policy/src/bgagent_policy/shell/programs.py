@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from .words import Word
 
 SHELLS = frozenset("sh bash dash zsh ksh ash mksh rbash fish".split())
-INTERPRETERS = frozenset("python python2 python3 perl ruby node nodejs deno bun php lua Rscript osascript pwsh".split())
+INTERPRETERS = frozenset(
+    "python python2 python3 perl ruby node nodejs deno bun php lua Rscript osascript pwsh".split()
+)
 # What prints its arguments or input and runs nothing: text that passes through is not acted on.
 PRINTERS = frozenset(
-    "echo printf cat grep egrep fgrep rg ag ack head tail less more sed sort uniq wc tee tr cut diff true :".split()
+    """echo printf cat grep egrep fgrep rg ag ack head tail less more sed sort uniq wc tee tr cut diff
+    true :""".split()
 )
 _SQL = re.compile(r"\bdrop(?:\s|/\*.*?\*/|--[^\n]*\n)+(?:table|database|schema)\b", re.I | re.S)
 _AWK = frozenset("awk gawk mawk nawk".split())
@@ -40,7 +43,10 @@ class Use:
 def options_of(
     words: Sequence[Word], valued: str = "", ends: bool = False
 ) -> tuple[dict[str, list[Word]], list[Word]]:
-    """Options with their values, and operands. Options may stand behind operands, unless the first operand `ends` them."""
+    """Options with their values, and operands.
+
+    Options may stand behind operands, unless the first operand `ends` them.
+    """
     takes = frozenset(valued.split())
     options: dict[str, list[Word]] = {}
     operands: list[Word] = []
@@ -59,7 +65,9 @@ def options_of(
             continue
         name, equals, value = text.partition("=")
         if name.startswith("--"):
-            argument = Word(value, word.known) if equals else (rest.pop(0) if name in takes and rest else Word(""))
+            argument = (
+                Word(value, word.known) if equals else (rest.pop(0) if name in takes and rest else Word(""))
+            )
             options.setdefault(name, []).append(argument)
             continue
         for at, letter in enumerate(text[1:], 1):
@@ -93,9 +101,7 @@ def _prefixes(name: str, shortest: int) -> frozenset[str]:
 
 def _rm(words: Sequence[Word]) -> Use:
     options, operands = options_of(words)
-    recursive = bool({"-r", "-R"} | _prefixes("--recursive", 3)) and bool(
-        options.keys() & ({"-r", "-R"} | _prefixes("--recursive", 3))
-    )
+    recursive = bool(options.keys() & ({"-r", "-R"} | _prefixes("--recursive", 3)))
     force = bool(options.keys() & ({"-f"} | _prefixes("--force", 3)))
     return Use(tuple(operands), Removal(tuple(operands), recursive, force))
 
@@ -115,7 +121,9 @@ def _operands(valued: str = "", skip: int = 0) -> Callable[[Sequence[Word]], Use
 
 def _mode(words: Sequence[Word]) -> Use:
     """chmod and its like: the first operand is no file, unless another file gives the mode."""
-    options, operands = options_of([w for w in words if not re.fullmatch(r"-[rwxXst,+=-]+", w.text)], "--reference --from")
+    options, operands = options_of(
+        [w for w in words if not re.fullmatch(r"-[rwxXst,+=-]+", w.text)], "--reference --from"
+    )
     dashed = any(re.fullmatch(r"-[rwxXst,+=-]+", w.text) and w.text != "--" for w in words)
     return Use(tuple(operands if "--reference" in options or dashed else operands[1:]))
 
@@ -130,7 +138,11 @@ def _destination(valued: str = "", moves: bool = False) -> Callable[[Sequence[Wo
         targets = into or operands[-1:]
         # A copy into a directory is named like its source.
         named = [
-            Word(f"{t.text.rstrip('/')}/{s.text.rstrip('/').rpartition('/')[2]}", t.known and s.known, s.pattern)
+            Word(
+                f"{t.text.rstrip('/')}/{s.text.rstrip('/').rpartition('/')[2]}",
+                t.known and s.known,
+                s.pattern,
+            )
             for t in targets
             for s in sources
             if t.known and s.known and s.text.rstrip("/")
@@ -147,14 +159,18 @@ def _options(names: str, valued: str = "") -> Callable[[Sequence[Word]], Use]:
 
     def rule(words: Sequence[Word]) -> Use:
         options, _ = options_of(words, f"{names} {valued}")
-        return Use(tuple(value for name in names.split() for value in options.get(name, ()) if value.text != "-"))
+        return Use(
+            tuple(value for name in names.split() for value in options.get(name, ()) if value.text != "-")
+        )
 
     return rule
 
 
 def _dd(words: Sequence[Word]) -> Use:
     return Use(
-        tuple(Word(w.text.partition("=")[2], w.known) for w in words if w.text.startswith("of=") or not w.known)
+        tuple(
+            Word(w.text.partition("=")[2], w.known) for w in words if w.text.startswith("of=") or not w.known
+        )
     )
 
 
@@ -163,7 +179,11 @@ def _sed(words: Sequence[Word]) -> Use:
     scripts = [*options.get("-e", ()), *options.get("--expression", ())]
     if not scripts and not options.keys() & {"-f", "--file"}:
         scripts, operands = operands[:1], operands[1:]
-    reasons = tuple("what sed runs" for s in scripts if re.search(r"(?:^|[;{}/|,#\d\n])\s*[0-9,$]*\s*[ewW]\s|/[gpiIm\d]*[ew](?:\s|;|$|/)", s.text))
+    reasons = tuple(
+        "what sed runs"
+        for s in scripts
+        if re.search(r"(?:^|[;{}/|,#\d\n])\s*[0-9,$]*\s*[ewW]\s|/[gpiIm\d]*[ew](?:\s|;|$|/)", s.text)
+    )
     inplace = any(name == "-i" or name.startswith("--in-place") for name in options)
     return Use(tuple(operands) if inplace else (), reasons=reasons[:1])
 
@@ -182,9 +202,14 @@ def _awk(words: Sequence[Word]) -> Use:
 def _tar(words: Sequence[Word]) -> Use:
     if words and words[0].known and re.fullmatch(r"[A-Za-z]+", words[0].text):
         words = [Word("-" + words[0].text), *words[1:]]
-    options, operands = options_of(words, "-f --file -C --directory -T -X --exclude --to-command -I --use-compress-program")
+    options, _ = options_of(
+        words, "-f --file -C --directory -T -X --exclude --to-command -I --use-compress-program"
+    )
     reasons = []
-    if any(name.startswith(("--to-command", "--checkpoint-action", "--use-compress", "--rsh-command")) for name in options):
+    if any(
+        name.startswith(("--to-command", "--checkpoint-action", "--use-compress", "--rsh-command"))
+        for name in options
+    ):
         reasons.append("what tar runs")
     into = (*options.get("-C", ()), *options.get("--directory", ()))
     if options.keys() & {"-x", "--extract", "--get"}:
@@ -210,7 +235,8 @@ def _when(flags: str, reason: str) -> Callable[[Sequence[Word]], Use]:
 _RULES: dict[str, Callable[[Sequence[Word]], Use]] = {
     "rm": _rm,
     **dict.fromkeys(("rmdir", "unlink", "shred", "trash", "trash-put"), _removes),
-    **dict.fromkeys(("touch", "mkdir", "mkfifo", "mknod"), _operands("-m --mode -t -d --date -r --reference")),
+    **dict.fromkeys(("touch", "mkdir", "mkfifo", "mknod"),
+                    _operands("-m --mode -t -d --date -r --reference")),
     **dict.fromkeys(("truncate", "fallocate"), _operands("-s --size -r --reference -l --length -o --offset")),
     **dict.fromkeys(("tee", "sponge", "ed", "ex", "wipefs", "mkswap", "vipw"), _operands()),
     **dict.fromkeys(("chmod", "chown", "chgrp", "chattr", "setfacl"), _mode),
@@ -229,7 +255,8 @@ _RULES: dict[str, Callable[[Sequence[Word]], Use]] = {
     "sort": _options("-o --output", "-k -t -S -T"),
     "curl": _options("-o --output --output-dir -D --dump-header -c --cookie-jar --trace --trace-ascii",
                      "-d --data -H --header -X --request -u --user -A -e -b -F -T -K -m -w -x --url --retry"),
-    "wget": _options("-O --output-document -P --directory-prefix -o --output-file -a --append-output", "-U -i -T -t"),
+    "wget": _options("-O --output-document -P --directory-prefix -o --output-file -a --append-output",
+                     "-U -i -T -t"),
     "unzip": _options("-d", "-x -P"),
     "patch": _options("-o --output -d --directory -r", "-p -i --input"),
     "hash": _when("-p", "what a name now runs"),

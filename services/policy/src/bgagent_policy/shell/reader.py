@@ -1,4 +1,4 @@
-"""Walks the syntax tree of a line of shell and reads every simple command in it."""
+"""Reads a line of shell, and the lines within it, into commands."""
 
 from __future__ import annotations
 
@@ -6,43 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import tree_sitter
-import tree_sitter_bash
-
 from ..paths import Layout
-from .command import Call, Command, Feed, Scope
-from .interpreter import run
-from .words import Word, word_of, words_of
+from .command import Command, Feed, Scope
+from .limits import Limits, TooMuch
+from .walk import Walk
 
-_LANGUAGE = tree_sitter.Language(tree_sitter_bash.language())
-
-_WORDS = frozenset(
-    """word string raw_string ansi_c_string translated_string concatenation simple_expansion expansion number
-    command_substitution process_substitution arithmetic_expansion brace_expression extglob_pattern regex array
-    command_name special_variable_name variable_name subscript""".split()
-)
-_LOOPS = frozenset(("while_statement", "for_statement", "c_style_for_statement", "function_definition"))
-_MOVES = re.compile(r"\b(?:cd|chdir|pushd|popd)\b")
-_WRITES = frozenset((">", ">>", "&>", "&>>", ">|", ">&", "<>"))
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028\u2029]")
-_BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
 # The home directory is known unless the line itself might change it.
 _HOME_CHANGED = re.compile(r"(?<![\w$])(?<!\$\{)HOME\b")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What is read of a line. Beyond it nobody can say what the line does, so it needs a person."""
-
-    bytes: int = 65_536
-    commands: int = 256
-    nodes: int = 20_000
-    depth: int = 120
-    nesting: int = 8
-
-
-class _TooMuch(Exception):
-    """The line is larger than the limits."""
 
 
 @dataclass
@@ -75,13 +46,13 @@ class Reader:
         """Counts a command that is about to be read."""
         self._counted += 1
         if self._counted > self.limits.commands:
-            raise _TooMuch("too many commands")
+            raise TooMuch("too many commands")
 
     def read_line(self, line: str, directory: str | None = None) -> None:
         """Reads a whole line as a tool was given it."""
         try:
             self.read(line, Scope(frozenset((directory or self.layout.workspace,))), 0)
-        except _TooMuch as error:
+        except TooMuch as error:
             self.unparsed.append(str(error))
         except RecursionError:
             self.unparsed.append("the line is nested too deeply")
@@ -89,275 +60,26 @@ class Reader:
     def read(self, line: str, scope: Scope, depth: int, feeds: Sequence[Feed] = ()) -> None:
         """Reads a line, or a line within a line, in the given scope."""
         if depth > self.limits.nesting:
-            raise _TooMuch("the line is nested too deeply")
+            raise TooMuch("the line is nested too deeply")
         source = line.encode("utf-8", "surrogatepass")
         if len(source) > self.limits.bytes:
-            raise _TooMuch(f"the line is longer than {self.limits.bytes} bytes")
+            raise TooMuch(f"the line is longer than {self.limits.bytes} bytes")
         if _CONTROLS.search(line):
             self.unparsed.append("the line holds control characters")
         if any("\ud800" <= c <= "\udfff" for c in line):
             self.unparsed.append("the line holds half of a character")
             return
         variables = {} if _HOME_CHANGED.search(line) else {"HOME": self.layout.home}
-        _Walk(self, source, variables, depth).line(scope, feeds)
+        Walk(self, source, variables, depth).line(scope, feeds)
         if "\\\n" in line:
             # The shell joins the two lines, even within a word, but not behind a comment: both are looked at.
             joined = re.sub(r"(?<!\\)((?:\\\\)*)\\\n", r"\1", line).encode()
-            _Walk(self, joined, variables, depth).line(scope.copy(), feeds)
+            Walk(self, joined, variables, depth).line(scope.copy(), feeds)
 
     def count_node(self, depth: int) -> None:
         """Counts a node of the syntax tree."""
         self._nodes += 1
         if self._nodes > self.limits.nodes:
-            raise _TooMuch("the line has too many parts")
+            raise TooMuch("the line has too many parts")
         if depth > self.limits.depth:
-            raise _TooMuch("the line is nested too deeply")
-
-
-class _Walk:
-    """One pass over the tree of one text."""
-
-    def __init__(self, reader: Reader, source: bytes, variables: dict[str, str], depth: int) -> None:
-        self._reader = reader
-        self._source = source
-        self._variables = variables
-        self._depth = depth
-        self._level = 0
-
-    def line(self, scope: Scope, feeds: Sequence[Feed]) -> None:
-        root = tree_sitter.Parser(_LANGUAGE).parse(self._source).root_node
-        if root.has_error:
-            self._reader.unparsed.append("the line is not valid shell, or not understood")
-        self._visit(root, scope, tuple(feeds))
-
-    def _visit(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        self._level += 1
-        self._reader.count_node(self._level)
-        try:
-            return self._node(node, scope, feeds)
-        finally:
-            self._level -= 1
-
-    def _node(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        kind = node.type
-        if kind in ("comment", "heredoc_body") and kind == "comment":
-            return Feed()
-        if kind == "command":
-            return self._command(node, scope, feeds, ())
-        if kind == "redirected_statement":
-            return self._redirected(node, scope, feeds)
-        if kind == "pipeline":
-            return self._pipeline(node, scope, feeds)
-        if kind == "list":
-            return self._list(node, scope, feeds)
-        if kind in ("subshell", "process_substitution"):
-            return self._children(node, scope.copy(), feeds)
-        if kind == "command_substitution":
-            return self._substitution(node, scope, feeds)
-        if kind == "variable_assignment":
-            return self._assigned(node, scope, feeds)
-        if kind in _LOOPS and _MOVES.search(self._text(node)):
-            # What a later round or a later call does depends on where the one before it ended.
-            scope.directories = None
-            scope.settle()
-        if not node.is_named or not self._covered(node):
-            return Feed()
-        return self._children(node, scope, feeds)
-
-    def _children(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        printed = Feed()
-        for child in node.children:
-            if child.is_named:
-                printed = self._visit(child, scope, feeds)
-        return printed
-
-    def _covered(self, node: tree_sitter.Node) -> bool:
-        """Between the children of a structure there are only blanks; anything else was passed over."""
-        if node.type in ("program", "do_group", "compound_statement", "if_statement", "else_clause") and node.children:
-            at = node.start_byte if node.type != "program" else 0
-            for child in node.children:
-                self._gap(at, child.start_byte)
-                at = child.end_byte
-            self._gap(at, len(self._source) if node.type == "program" else node.end_byte)
-        return True
-
-    def _gap(self, start: int, end: int) -> None:
-        if end > start and not _BLANK.fullmatch(self._source[start:end].decode(errors="replace")):
-            self._reader.unparsed.append("a part of the line is not understood")
-
-    def _list(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        printed = Feed()
-        operator = ""
-        for child in node.children:
-            if not child.is_named:
-                operator = child.type
-            elif operator == "&&":
-                before = scope.directories
-                right = Scope(scope.sure)
-                printed = self._visit(child, right, feeds)
-                both = before is None or right.directories is None
-                scope.directories = None if both else (before or frozenset()) | (right.directories or frozenset())
-                scope.sure = right.sure
-            else:
-                printed = self._visit(child, scope, feeds)
-        return printed
-
-    def _pipeline(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        printed: Feed | None = None
-        parts = [child for child in node.children if child.is_named]
-        for at, child in enumerate(parts):
-            # What feeds the whole pipeline is read by its first command; by which one it was meant is not certain.
-            given = feeds if at == 0 else (*feeds, *((printed,) if printed is not None else ()))
-            printed = self._visit(child, scope.copy(), given)
-        scope.settle()
-        return printed or Feed()
-
-    def _substitution(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        text = self._text(node)
-        if text.startswith("`") and "\\" in text:
-            self._reader.read(re.sub(r"\\([`\\$])", r"\1", text[1:-1]), scope.copy(), self._depth + 1, feeds)
-            return Feed()
-        return self._children(node, scope.copy(), feeds)
-
-    def _assigned(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        name, value = self._assignment(node)
-        run(self._reader, Call((), ((name, value),)), scope, self._depth)
-        return self._children(node, scope, feeds)
-
-    def _redirected(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
-        body = node.child_by_field_name("body")
-        redirects = [child for child in node.children if child != body and child.is_named]
-        extra: list[tree_sitter.Node] = []
-        after: list[tree_sitter.Node] = []
-        targets: list[tree_sitter.Node] = []
-        own: list[Feed] = []
-        while redirects:
-            redirect = redirects.pop(0)
-            if redirect.type == "file_redirect":
-                self._file(redirect, targets, extra, own)
-            elif redirect.type == "herestring_redirect":
-                own.append(self._herestring(redirect))
-            elif redirect.type == "heredoc_redirect":
-                own.append(self._heredoc(redirect))
-                for child in redirect.children:
-                    if child.type in ("file_redirect", "heredoc_redirect", "herestring_redirect"):
-                        redirects.append(child)
-                    elif child.type in _WORDS:
-                        extra.append(child)
-                    elif child.is_named and not child.type.startswith("heredoc_") and child.type != "file_descriptor":
-                        after.append(child)
-            else:
-                extra.append(redirect)
-        for target in (*targets, *extra):
-            self._visit(target, scope, ())
-        given = tuple(own) or feeds
-        writes = tuple(self._word(target) for target in targets)
-        words = tuple(word for one in extra for word in words_of(self._text(one), self._variables))
-        if body is not None and body.type == "command":
-            printed = self._command(body, scope, given, words, writes)
-        else:
-            run(self._reader, Call(words, redirections=writes, feeds=given), scope, self._depth)
-            printed = self._visit(body, scope, given) if body is not None else Feed()
-        for child in after:
-            # `cat <<END | sh`: the grammar hangs what follows the here-document below it.
-            if child.type == "pipeline":
-                self._visit(child, scope, (printed,))
-            else:
-                self._visit(child, scope, feeds)
-        return printed
-
-    def _file(
-        self, redirect: tree_sitter.Node, targets: list[tree_sitter.Node], extra: list[tree_sitter.Node], own: list[Feed]
-    ) -> None:
-        operator = next((child.type for child in redirect.children if not child.is_named), "")
-        destinations = redirect.children_by_field_name("destination")
-        for at, destination in enumerate(destinations):
-            text = self._text(destination)
-            if at > 0:
-                extra.append(destination)  # words behind a redirection are arguments of the command
-            elif operator in _WRITES and not (operator == ">&" and re.fullmatch(r"\d+-?|-", text)):
-                targets.append(destination)
-            elif operator == "<":
-                extra_feed = text.startswith("<(") or text in ("/dev/stdin",)
-                own.append(Feed("", known=not extra_feed and self._word(destination).known))
-                self._visit(destination, Scope(None), ())
-
-    def _herestring(self, redirect: tree_sitter.Node) -> Feed:
-        content = next((child for child in redirect.children if child.is_named), None)
-        if content is None:
-            return Feed()
-        self._visit(content, Scope(None), ())
-        word = self._word(content)
-        return Feed(word.text, word.known)
-
-    def _heredoc(self, redirect: tree_sitter.Node) -> Feed:
-        start = next((self._text(c) for c in redirect.children if c.type == "heredoc_start"), "")
-        body = next((c for c in redirect.children if c.type == "heredoc_body"), None)
-        if body is None:
-            return Feed("", True)
-        text = self._text(body)
-        if any(c.type == "<<-" for c in redirect.children):
-            text = re.sub(r"^\t+", "", text, flags=re.MULTILINE)
-        if re.search(r"[\"'\\]", start):
-            return Feed(text, True)
-        self._visit(body, Scope(None), ())
-        bare = re.sub(r"\\[\\$`]", "", text)
-        if "`" in bare:
-            self._reader.unparsed.append("a command substitution within a here-document")
-        return Feed(text, not re.search(r"`|\$[\w{(@*#?!$-]", bare))
-
-    def _command(
-        self,
-        node: tree_sitter.Node,
-        scope: Scope,
-        feeds: tuple[Feed, ...],
-        extra: tuple[Word, ...],
-        writes: tuple[Word, ...] = (),
-    ) -> Feed:
-        words: list[Word] = []
-        assignments: list[tuple[str, Word]] = []
-        targets: list[tree_sitter.Node] = []
-        more: list[tree_sitter.Node] = []
-        own: list[Feed] = []
-        for child in node.children:
-            if child.type == "variable_assignment":
-                assignments.append(self._assignment(child))
-                self._children(child, scope, ())
-            elif child.type == "file_redirect":
-                self._file(child, targets, more, own)
-            elif child.type == "herestring_redirect":
-                own.append(self._herestring(child))
-            elif child.type == "heredoc_redirect":
-                own.append(self._heredoc(child))
-            elif child.type == "ERROR" or not child.is_named:
-                if child.type == "ERROR":
-                    self._visit(child, scope, feeds)
-                elif self._text(child) not in ("", "=", "=="):
-                    words.append(Word(self._text(child)))
-            else:
-                words += words_of(self._text(child), self._variables)
-                self._visit(child, scope, ())
-        for one in (*targets, *more):
-            self._visit(one, scope, ())
-        words += [word for one in more for word in words_of(self._text(one), self._variables)]
-        call = Call(
-            (*words, *extra),
-            tuple(assignments),
-            (*writes, *(self._word(target) for target in targets)),
-            tuple(own) or feeds,
-        )
-        return run(self._reader, call, scope, self._depth)
-
-    def _assignment(self, node: tree_sitter.Node) -> tuple[str, Word]:
-        name = node.child_by_field_name("name")
-        value = node.child_by_field_name("value")
-        return (
-            self._text(name) if name is not None else "",
-            self._word(value) if value is not None else Word(""),
-        )
-
-    def _word(self, node: tree_sitter.Node) -> Word:
-        return word_of(self._text(node), self._variables)
-
-    def _text(self, node: tree_sitter.Node) -> str:
-        return self._source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+            raise TooMuch("the line is nested too deeply")

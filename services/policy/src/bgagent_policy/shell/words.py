@@ -1,7 +1,7 @@
 """What the shell makes of one word: quotes, escapes, braces and the home directory.
 
-A word that depends on anything outside the line (a variable, a substitution) is unknown and keeps its text as it
-was written. Reading words here, from their source text, keeps every rule of quoting in one place.
+A word that depends on anything outside the line (a variable, a substitution) is unknown and keeps its text
+as it was written. Reading words here, from their source text, keeps every rule of quoting in one place.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 # A brace expression may multiply; more words than this are as good as unknown.
 MAX_EXPANSION = 64
@@ -19,7 +20,9 @@ _ESCAPES = {
     "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
     "\\": "\\", "'": "'", '"': '"', "?": "?",
 }  # fmt: skip
-_NUMERIC = re.compile(r"x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)", re.DOTALL)
+_NUMERIC = re.compile(
+    r"x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|c(.)", re.DOTALL
+)
 
 # One character, and whether it may still mean something: false inside quotes.
 _Char = tuple[str, bool]
@@ -169,7 +172,7 @@ def _braces(chars: list[_Char], left: int = MAX_EXPANSION) -> Iterator[list[_Cha
         inner = chars[start + 1 : end]
         if commas:
             cuts = [start, *commas, end]
-            options = [chars[a + 1 : b] for a, b in zip(cuts, cuts[1:], strict=False)]
+            options = [chars[a + 1 : b] for a, b in pairwise(cuts)]
         elif (sequence := _sequence(inner)) is not None:
             options = sequence
         else:
@@ -227,8 +230,5 @@ def _home(chars: list[_Char], variables: Mapping[str, str]) -> list[_Char]:
     user = "".join(c for c, _ in chars[1:end])
     if not all(active for _, active in chars[1:end]):
         return chars
-    if user == "":
-        home = variables.get("HOME", "~")
-    else:
-        home = "/root" if user == "root" else f"/home/{user}"
+    home = {"": variables.get("HOME", "~"), "root": "/root"}.get(user, f"/home/{user}")
     return [(c, False) for c in home] + chars[end:]
