@@ -145,7 +145,7 @@ def _command_units(facts: Facts, command: Command, common: Mapping[str, Any]) ->
 
 def _bash(facts: Facts, command: Command) -> dict[str, Any]:
     return {
-        "line": facts.line,
+        "line": facts.line.encode("utf-8", "replace").decode(),
         "command": command.text,
         "program": command.program,
         "args": sorted(set(command.args)),

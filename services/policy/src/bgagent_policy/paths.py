@@ -99,7 +99,7 @@ class Layout:
         return None if found is None else tuple(dict.fromkeys(self.place(path) for path in found))
 
     def is_root(self, path: str) -> bool:
-        """True for what no task may remove as a whole: system and home directories, the workspace's parents."""
+        """True for what no task may remove as a whole: system and home directories, what holds the work."""
         path = _whole(path)
         if self.is_workspace(path) or self._holds(self.workspace, path):
             return False

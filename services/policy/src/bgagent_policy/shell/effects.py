@@ -63,7 +63,9 @@ def scripts_of(program: str, call: Call) -> tuple[tuple[str, ...], bool]:
     words = call.words[1:]
     if "/" in call.words[0].text and program not in SHELLS and program not in INTERPRETERS:
         return (call.words[0].text,), False
-    if program in ("source", "."):
+    if program in ("at", "batch"):
+        operands: list[Word] = []
+    elif program in ("source", "."):
         operands = list(words[:1])
     elif program in SHELLS or program in INTERPRETERS or re.fullmatch(r"python3\.\d+", program):
         if any(re.fullmatch(r"-[\w]*[ce]|-m|--eval|-p|--print|-S|--version|-V", w.text) for w in words):

@@ -77,7 +77,7 @@ def _matched(starts: Sequence[Word], rest: Sequence[Word]) -> list[Word]:
     for start in starts:
         for name in named:
             known = start.known and name.known
-            tail = name.text.removeprefix(start.text).lstrip("/").removeprefix("*/")
+            tail = name.text.removeprefix(start.text.rstrip("/") + "/").lstrip("/").removeprefix("*/")
             found.append(Word(f"{start.text.rstrip('/') or ''}/{tail}", known, pattern=True))
     return found
 

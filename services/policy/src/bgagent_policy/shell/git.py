@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from .git_push import Git, GitReading, read_push
+from .programs import options_of
 from .words import Word
 
 _GLOBAL_VALUED = frozenset(
@@ -76,7 +77,7 @@ def read_git(words: Sequence[Word], depth: int = 0) -> GitReading:
     reading = GitReading(Git(subcommand.text))
     if not subcommand.known:
         reasons.append("what git is asked to do")
-    elif (alias := aliases.get(subcommand.text)) is not None and subcommand.text not in _SUBCOMMANDS:
+    elif (alias := aliases.get(subcommand.text.lower())) is not None and subcommand.text not in _SUBCOMMANDS:
         reading = _aliased(alias, rest, lines, reasons, depth)
     elif subcommand.text and subcommand.text not in _SUBCOMMANDS:
         reasons.append(f"git {subcommand.text}, which may be an alias")
@@ -100,7 +101,7 @@ def _setting(argument: Word, lines: list[Word], reasons: list[str], aliases: dic
     key, _, value = argument.text.partition("=")
     key = key.lower()
     if key.startswith("alias."):
-        aliases[argument.text.partition("=")[0][6:]] = Word(value)
+        aliases[key[6:]] = Word(value)
         lines.append(Word(value[1:] if value.startswith("!") else f"git {value}"))
     elif _RUNS.fullmatch(key):
         lines.append(Word(value.removeprefix("!")))
@@ -140,6 +141,9 @@ def _other(subcommand: str, rest: list[Word], aliases: dict[str, Word]) -> GitRe
         if len(named) >= 2 and operands[0].text not in ("get", "unset", "list"):
             pair = Word(f"{named[0].text}={named[1].text}", named[0].known and named[1].known)
             _setting(pair, lines, reasons, aliases)
+    elif subcommand in ("log", "diff", "show", "archive", "format-patch"):
+        options, _ = options_of(rest, "-o --output --output-directory")
+        paths = tuple(w for name in ("-o", "--output", "--output-directory") for w in options.get(name, ()))
     elif subcommand in ("rm", "mv"):
         paths = tuple(operands)
     elif subcommand == "clone" and any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .words import Word
@@ -119,3 +120,17 @@ def _refspecs(git: Git, specs: list[str]) -> Git:
         targets = ["HEAD"]
     targets = [t for t in dict.fromkeys(targets) if t]
     return replace(git, force=force, delete=delete, everything=everything, targets=tuple(targets))
+
+
+def on_branches(git: Git, words: Sequence[Word], branches: list[str]) -> Git:
+    """The facts where the line itself has changed branches: what is pushed may be any of them.
+
+    `branches` is added to where the command changes to one.
+    """
+    if git.subcommand in ("checkout", "switch"):
+        branches += [
+            w.text for w in words if w.known and not w.text.startswith("-") and w.text != git.subcommand
+        ]
+    if not git.pushes or "HEAD" not in git.targets:
+        return git
+    return replace(git, targets=tuple(dict.fromkeys((*git.targets, *branches))))

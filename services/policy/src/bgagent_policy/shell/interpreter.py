@@ -12,9 +12,9 @@ from .command import Call, Command, Feed, Scope, Write
 from .effects import directory_of, printed_of, removal_of, scripts_of, writes_of
 from .find import read_find
 from .git import read_git
-from .git_push import GitReading
+from .git_push import Git, on_branches
 from .launchers import launch_of
-from .programs import PRINTERS, SHELLS, Use, drops_table, options_of, use_of
+from .programs import PRINTERS, RUN_INPUT, SHELLS, Use, drops_table, options_of, use_of
 from .words import Word, quoted
 
 if TYPE_CHECKING:
@@ -26,8 +26,11 @@ _RUN_BY = re.compile(
     r"|MANPAGER|BROWSER|SSH_ASKPASS|LESSOPEN|PROMPT_COMMAND|PS[0124]"
 )
 _HIDDEN = re.compile(
-    r"BASH_ENV|ENV|LD_PRELOAD|LD_AUDIT|GIT_CONFIG(?:_.+)?|GIT_EXEC_PATH|GIT_TEMPLATE_DIR|SHELLOPTS|BASHOPTS|BASH_FUNC_.+"
+    r"BASH_ENV|ENV|CDPATH|LD_PRELOAD|LD_AUDIT|GIT_CONFIG(?:_.+)?|GIT_EXEC_PATH|GIT_TEMPLATE_DIR|SHELLOPTS|BASHOPTS|BASH_FUNC_.+"
     r"|PERL5OPT|RUBYOPT|PYTHONSTARTUP"
+)
+_RESERVED = frozenset(
+    "! { } [[ ]] (( )) if then else elif fi do done case esac while until for select function in".split()
 )
 _MOVES = frozenset(("cd", "chdir", "pushd", "popd"))
 
@@ -39,6 +42,9 @@ def run(reader: Reader, call: Call, scope: Scope, depth: int) -> Feed:
     redirected, unclear = _redirections(reader, call, scope)
     reasons += unclear
     words = call.words
+    if (words and words[0].text in _RESERVED) or any(word.text in ("{", "}") for word in words):
+        # The grammar takes some compound commands for simple ones: `time { …; }`.
+        reader.unparsed.append(f"{words[0].text} as a command")
     if not words:
         if redirected or reasons:
             reader.add(Command("", writes=tuple(redirected), unknown=tuple(reasons)))
@@ -229,13 +235,14 @@ def _plain(
     """A command that starts no other, looked up in the tables."""
     words = call.words[1:]
     use = Use()
-    git: GitReading | None = None
+    facts: Git | None = None
     where = scope
     if program == "git":
         git = read_git(words)
         reasons = [*reasons, *git.reasons]
         where = directory_of(reader.layout, git.directories, scope)
         use = Use(git.paths)
+        facts = on_branches(git.git, words, reader.branches)
         for line in git.lines:
             if line.known:
                 reader.read(line.text, where.copy(), depth + 1)
@@ -254,15 +261,14 @@ def _plain(
     reasons = [*reasons, *use.reasons]
     writes, unclear = writes_of(reader.layout, use.writes, where, removed=use.removal is not None)
     scripts, piped = scripts_of(program, call)
-    if program in SHELLS or piped:
+    if program in RUN_INPUT and not scripts:
         for feed in call.feeds:
-            if feed.text and program in SHELLS and not scripts:
-                reader.read(feed.text, scope.copy(), depth + 1)
+            reader.read(feed.text, scope.copy(), depth + 1)
     texts = [*(w.text for w in words), *(feed.text for feed in call.feeds)]
     reader.add(
         Command(
             program, call.words, call.text, (*writes, *redirected),
-            git=git.git if git else None,
+            git=facts,
             removal=removal_of(reader.layout, use.removal, where),
             unknown=tuple(dict.fromkeys([*reasons, *unclear])),
             piped_script=piped,

@@ -51,10 +51,13 @@ LAUNCHERS: dict[str, Launcher] = {
     "ltrace": _of("-e -o -s -n -p -u -l -x", kept=True),
     "nice": _of("-n --adjustment", numeric=True),
     "nohup": _of(),
+    "npm": _of(subcommand="exec"),
     "npx": _of("-p --package"),
     "nsenter": _of("-t --target", kept=True),
     "parallel": _of("-j --jobs -a --arg-file --delay --timeout -N -n -I", appended=True, shell=True),
     "pipenv": _of(subcommand="run"),
+    "pkexec": _of("--user", kept=True),
+    "pnpm": _of(subcommand="exec"),
     "pnpx": _of(),
     "poetry": _of(subcommand="run"),
     "prlimit": _of("-p --pid"),
@@ -63,6 +66,8 @@ LAUNCHERS: dict[str, Launcher] = {
     "setarch": _of(operands=1),
     "setpriv": _of("--reuid --regid --groups --inh-caps --ambient-caps --bounding-set", kept=True),
     "setsid": _of(),
+    "ssh": _of("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w", operands=1, shell=True,
+               kept=True),
     "stdbuf": _of("-i -o -e --input --output --error"),
     "strace": _of("-e -o -s -p -u -P -E -a -b -I -O -S -X", kept=True),
     "su": _of("-c --command -s --shell -g --group", kept=True),
@@ -164,7 +169,9 @@ def launch_of(program: str, words: Sequence[Word], piped: bool) -> Launch | None
         )
     if kind.shell and rest:
         cut = next((at for at, w in enumerate(rest) if w.text.startswith(":::")), len(rest))
-        line = Word(" ".join(w.text for w in rest[:cut]), known=all(w.known for w in rest[:cut]))
+        text = " ".join(w.text for w in rest[:cut])
+        known = all(w.known for w in rest[:cut])
+        line = Word(f'{text} "$argument"' if kind.appended and "{}" not in text else text, known)
     if kind.appended and (rest or piped):
         replaced = options.get("-I") or options.get("--replace") or (Word("{}") if "-i" in options else None)
         mark = replaced.text if replaced is not None else "{}"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from .words import Word
 
 SHELLS = frozenset("sh bash dash zsh ksh ash mksh rbash fish".split())
+# What runs the lines of shell that it reads.
+RUN_INPUT = SHELLS | {"source", ".", "at", "batch"}
 INTERPRETERS = frozenset(
     "python python2 python3 perl ruby node nodejs deno bun php lua Rscript osascript pwsh".split()
 )
@@ -154,6 +156,19 @@ def _destination(valued: str = "", moves: bool = False) -> Callable[[Sequence[Wo
     return rule
 
 
+def _mkdir(words: Sequence[Word]) -> Use:
+    """A directory that is made in vain harms nobody, so one that is not known needs no person."""
+    _, operands = options_of(words, "-m --mode")
+    return Use(tuple(word for word in operands if word.known))
+
+
+def _ln(words: Sequence[Word]) -> Use:
+    """Whoever links to .git can write there by another name."""
+    use = _destination()(words)
+    _, operands = options_of(words, "-t --target-directory -S --suffix")
+    return Use((*use.writes, *(w for w in operands if ".git" in w.text.split("/"))))
+
+
 def _options(names: str, valued: str = "") -> Callable[[Sequence[Word]], Use]:
     """Programs that write where an option says."""
 
@@ -235,14 +250,15 @@ def _when(flags: str, reason: str) -> Callable[[Sequence[Word]], Use]:
 _RULES: dict[str, Callable[[Sequence[Word]], Use]] = {
     "rm": _rm,
     **dict.fromkeys(("rmdir", "unlink", "shred", "trash", "trash-put"), _removes),
-    **dict.fromkeys(("touch", "mkdir", "mkfifo", "mknod"),
+    "mkdir": _mkdir,
+    "ln": _ln,
+    **dict.fromkeys(("touch", "mkfifo", "mknod"),
                     _operands("-m --mode -t -d --date -r --reference")),
     **dict.fromkeys(("truncate", "fallocate"), _operands("-s --size -r --reference -l --length -o --offset")),
     **dict.fromkeys(("tee", "sponge", "ed", "ex", "wipefs", "mkswap", "vipw"), _operands()),
     **dict.fromkeys(("chmod", "chown", "chgrp", "chattr", "setfacl"), _mode),
     "cp": _destination(),
     "mv": _destination(moves=True),
-    "ln": _destination(),
     "install": _destination("-m --mode -o --owner -g --group"),
     "rsync": _destination("-e --rsh --exclude --include --exclude-from --files-from -f --filter --chmod"),
     "scp": _destination("-P -i -o -F -c -l"),

@@ -18,12 +18,16 @@ _HOME_CHANGED = re.compile(r"(?<![\w$])(?<!\$\{)HOME\b")
 
 @dataclass
 class Reader:
-    """Collects the commands of one line; `unparsed` says why the line could not be read in full."""
+    """Collects the commands of one line; `unparsed` says why the line could not be read in full.
+
+    `aliases` and `branches` are what the line itself has made so far.
+    """
 
     layout: Layout
     limits: Limits = field(default_factory=Limits)
     unparsed: list[str] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
+    branches: list[str] = field(default_factory=list)
     _commands: dict[Command, None] = field(default_factory=dict)
     _counted: int = 0
     _nodes: int = 0
@@ -70,11 +74,14 @@ class Reader:
             self.unparsed.append("the line holds half of a character")
             return
         variables = {} if _HOME_CHANGED.search(line) else {"HOME": self.layout.home}
-        Walk(self, source, variables, depth).line(scope, feeds)
         if "\\\n" in line:
-            # The shell joins the two lines, even within a word, but not behind a comment: both are looked at.
+            # The shell joins the two lines, even within a word, but neither behind a comment nor in every
+            # here-document. Where there may be one of them, the line is read both ways.
             joined = re.sub(r"(?<!\\)((?:\\\\)*)\\\n", r"\1", line).encode()
             Walk(self, joined, variables, depth).line(scope.copy(), feeds)
+            if "#" not in line and "<<" not in line:
+                return
+        Walk(self, source, variables, depth).line(scope, feeds)
 
     def count_node(self, depth: int) -> None:
         """Counts a node of the syntax tree."""

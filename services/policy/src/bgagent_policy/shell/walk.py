@@ -10,6 +10,7 @@ import tree_sitter
 import tree_sitter_bash
 
 from .command import Call, Feed, Scope
+from .heredocs import read_heredoc
 from .interpreter import run
 from .words import Word, word_of, words_of
 
@@ -28,6 +29,7 @@ _STRUCTURES = frozenset(("program", "do_group", "compound_statement", "if_statem
 _MOVES = re.compile(r"\b(?:cd|chdir|pushd|popd)\b")
 _WRITES = frozenset((">", ">>", "&>", "&>>", ">|", ">&", "<>"))
 _BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
+_AFTER_BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
 
 
 class Walk:
@@ -66,8 +68,11 @@ class Walk:
             return self._pipeline(node, scope, feeds)
         if kind == "list":
             return self._list(node, scope, feeds)
-        if kind in ("subshell", "process_substitution"):
+        if kind == "subshell":
             return self._children(node, scope.copy(), feeds)
+        if kind == "process_substitution":
+            # What is written to `>(…)` comes from the command that it is an argument of.
+            return self._children(node, scope.copy(), (Feed(),) if self._text(node).startswith(">") else ())
         if kind == "command_substitution":
             return self._substitution(node, scope, feeds)
         if kind == "variable_assignment":
@@ -177,8 +182,9 @@ class Walk:
         if body is not None and body.type == "command":
             printed = self._command(body, scope, given, words, writes)
         else:
-            run(self._reader, Call(words, redirections=writes, feeds=given), scope, self._depth)
+            # The grammar hangs the redirection of a list's last command on the list: it may be after a `cd`.
             printed = self._visit(body, scope, given) if body is not None else Feed()
+            run(self._reader, Call(words, redirections=writes, feeds=given), scope, self._depth)
         for child in after:
             # `cat <<END | sh`: the grammar hangs what follows the here-document below it.
             if child.type == "pipeline":
@@ -216,20 +222,11 @@ class Walk:
         return Feed(word.text, word.known)
 
     def _heredoc(self, redirect: tree_sitter.Node) -> Feed:
-        start = next((self._text(c) for c in redirect.children if c.type == "heredoc_start"), "")
-        body = next((c for c in redirect.children if c.type == "heredoc_body"), None)
-        if body is None:
-            return Feed("", True)
-        text = self._text(body)
-        if any(c.type == "<<-" for c in redirect.children):
-            text = re.sub(r"^\t+", "", text, flags=re.MULTILINE)
-        if re.search(r"[\"'\\]", start):
-            return Feed(text, True)
-        self._visit(body, Scope(None), ())
-        bare = re.sub(r"\\[\\$`]", "", text)
-        if "`" in bare:
-            self._reader.unparsed.append("a command substitution within a here-document")
-        return Feed(text, not re.search(r"`|\$[\w{(@*#?!$-]", bare))
+        document = read_heredoc(self._source, redirect)
+        self._reader.unparsed += document.problems
+        if document.expanded is not None:
+            self._visit(document.expanded, Scope(None), ())
+        return document.feed
 
     def _command(
         self,
