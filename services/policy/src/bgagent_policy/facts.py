@@ -126,14 +126,14 @@ def _command_units(facts: Facts, command: Command, common: Mapping[str, Any]) ->
             context = {
                 **context,
                 "git": {
-                    "subcommand": git.subcommand,
+                    "subcommand": _clean(git.subcommand),
                     "push": git.pushes,
                     "force": git.force,
                     "lease": git.lease,
                     "delete": git.delete,
                     "all_branches": git.everything,
-                    "remote": git.remote,
-                    "target_branch": target,
+                    "remote": _clean(git.remote),
+                    "target_branch": _clean(target),
                 },
             }
         units.append(Unit("execute_bash", context, command))
@@ -145,11 +145,11 @@ def _command_units(facts: Facts, command: Command, common: Mapping[str, Any]) ->
 
 def _bash(facts: Facts, command: Command) -> dict[str, Any]:
     return {
-        "line": facts.line.encode("utf-8", "replace").decode(),
-        "command": command.text,
-        "program": command.program,
-        "args": sorted(set(command.args)),
-        "writes": sorted({write.place.path for write in command.writes}),
+        "line": _clean(facts.line),
+        "command": _clean(command.text),
+        "program": _clean(command.program),
+        "args": sorted({_clean(arg) for arg in command.args}),
+        "writes": sorted({_clean(write.place.path) for write in command.writes}),
         "unparsed": False,
         "unknown": bool(command.unknown),
         "piped_script": command.piped_script,
@@ -157,10 +157,16 @@ def _bash(facts: Facts, command: Command) -> dict[str, Any]:
     }
 
 
+def _clean(text: str) -> str:
+    """The text without halves of characters, which Cedar takes no text with."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _path(place: Place, via: str, removed: bool) -> dict[str, Any]:
-    lower = place.path.lower()
+    path = _clean(place.path)
+    lower = path.lower()
     return {
-        "file_path": place.path,
+        "file_path": path,
         "path_lower": lower,
         "file_name": lower.rpartition("/")[2],
         "outside": place.outside,

@@ -10,7 +10,7 @@ import tree_sitter
 from .command import Feed
 
 _DELIMITER = re.compile(r"(\w[\w.-]*)|'([\w .-]+)'|\"([\w .-]+)\"|\\(\w+)")
-_AFTER_DELIMITER = (b" ", b"\t", b"\n", b";", b"|", b"&", b"<", b">", b")")
+_AFTER_DELIMITER = tuple(" \t\n;|&<>)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Heredoc:
     problems: tuple[str, ...] = ()
 
 
-def read_heredoc(source: bytes, redirect: tree_sitter.Node) -> Heredoc:
+def read_heredoc(source: str, redirect: tree_sitter.Node) -> Heredoc:
     """Reads a `heredoc_redirect`."""
     start = next((c for c in redirect.children if c.type == "heredoc_start"), None)
     body = next((c for c in redirect.children if c.type == "heredoc_body"), None)
@@ -44,7 +44,7 @@ def read_heredoc(source: bytes, redirect: tree_sitter.Node) -> Heredoc:
 
 
 def _ends_as_it_says(
-    source: bytes, redirect: tree_sitter.Node, start: tree_sitter.Node, body: tree_sitter.Node | None
+    source: str, redirect: tree_sitter.Node, start: tree_sitter.Node, body: tree_sitter.Node | None
 ) -> bool:
     """The grammar may take more or less for the delimiter than the shell does."""
     end = next((c for c in redirect.children if c.type == "heredoc_end"), None)
@@ -52,11 +52,11 @@ def _ends_as_it_says(
     if end is None or found is None or source[start.end_byte : start.end_byte + 1] not in _AFTER_DELIMITER:
         return False
     delimiter = next(filter(None, found.groups()))
-    before = source[: end.start_byte].rpartition(b"\n")[2]
-    alone = not before.strip(b"\t") and source[end.end_byte : end.end_byte + 1] in (b"", b"\n")
+    before = source[: end.start_byte].rpartition("\n")[2]
+    alone = not before.strip("\t") and source[end.end_byte : end.end_byte + 1] in ("", "\n")
     lines = [line.lstrip("\t") for line in _text(source, body).split("\n")] if body is not None else []
     return alone and _text(source, end) == delimiter and delimiter not in lines
 
 
-def _text(source: bytes, node: tree_sitter.Node) -> str:
-    return source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+def _text(source: str, node: tree_sitter.Node) -> str:
+    return source[node.start_byte : node.end_byte]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Limits:
     """What is read of a line. Beyond it nobody can say what the line does, so it needs a person."""
 
-    bytes: int = 65_536
+    characters: int = 65_536
     commands: int = 256
     nodes: int = 20_000
     depth: int = 120

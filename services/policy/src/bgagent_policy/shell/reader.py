@@ -11,7 +11,11 @@ from .command import Command, Feed, Scope
 from .limits import Limits, TooMuch
 from .walk import Walk
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028\u2029]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f\u2028\u2029\ud800-\udfff]")
+# A comment that seems to go on, and a word that is cut: here neither reading need be the shell's.
+_UNEVEN = re.compile(r"(?:^|[\s;&|()])#[^\n]*\\\n|[^\s\\]\\\n\S", re.MULTILINE)
+# The grammar keeps the delimiter in a small buffer.
+_LONG_DELIMITER = re.compile(r"<<-?\s*\S{200}")
 # The home directory is known unless the line itself might change it.
 _HOME_CHANGED = re.compile(r"(?<![\w$])(?<!\$\{)HOME\b")
 
@@ -65,23 +69,23 @@ class Reader:
         """Reads a line, or a line within a line, in the given scope."""
         if depth > self.limits.nesting:
             raise TooMuch("the line is nested too deeply")
-        source = line.encode("utf-8", "surrogatepass")
-        if len(source) > self.limits.bytes:
-            raise TooMuch(f"the line is longer than {self.limits.bytes} bytes")
+        if len(line) > self.limits.characters:
+            raise TooMuch(f"the line is longer than {self.limits.characters} characters")
+        if _LONG_DELIMITER.search(line):
+            raise TooMuch("the delimiter of a here-document is too long")
         if _CONTROLS.search(line):
             self.unparsed.append("the line holds control characters")
-        if any("\ud800" <= c <= "\udfff" for c in line):
-            self.unparsed.append("the line holds half of a character")
-            return
         variables = {} if _HOME_CHANGED.search(line) else {"HOME": self.layout.home}
         if "\\\n" in line:
             # The shell joins the two lines, even within a word, but neither behind a comment nor in every
             # here-document. Where there may be one of them, the line is read both ways.
-            joined = re.sub(r"(?<!\\)((?:\\\\)*)\\\n", r"\1", line).encode()
+            joined = re.sub(r"(?<!\\)((?:\\\\)*)\\\n", r"\1", line)
             Walk(self, joined, variables, depth).line(scope.copy(), feeds)
             if "#" not in line and "<<" not in line:
                 return
-        Walk(self, source, variables, depth).line(scope, feeds)
+            if _UNEVEN.search(line):
+                self.unparsed.append("where lines are joined")
+        Walk(self, line, variables, depth).line(scope, feeds)
 
     def count_node(self, depth: int) -> None:
         """Counts a node of the syntax tree."""

@@ -28,22 +28,31 @@ _LOOPS = frozenset(("while_statement", "for_statement", "c_style_for_statement",
 _STRUCTURES = frozenset(("program", "do_group", "compound_statement", "if_statement", "else_clause"))
 _MOVES = re.compile(r"\b(?:cd|chdir|pushd|popd)\b")
 _WRITES = frozenset((">", ">>", "&>", "&>>", ">|", ">&", "<>"))
+_NOT_PARSABLE = re.compile(r"[^\t\n\x20-\x7e]")
 _BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
-_AFTER_BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
+
+
+def parsable(text: str) -> bytes:
+    """The text as the grammar may see it: a byte for each character, so that places in it are the text's own.
+
+    The grammar's scanner looks characters up in tables made for ASCII and crashes on some others. A letter
+    that no keyword holds stands for each of them, as for control characters, no blanks to the shell.
+    """
+    return _NOT_PARSABLE.sub("Z", text).encode("ascii")
 
 
 class Walk:
     """One pass over the tree of one text."""
 
-    def __init__(self, reader: Reader, source: bytes, variables: dict[str, str], depth: int) -> None:
+    def __init__(self, reader: Reader, text: str, variables: dict[str, str], depth: int) -> None:
         self._reader = reader
-        self._source = source
+        self._source = text
         self._variables = variables
         self._depth = depth
         self._level = 0
 
     def line(self, scope: Scope, feeds: Sequence[Feed]) -> None:
-        root = tree_sitter.Parser(_LANGUAGE).parse(self._source).root_node
+        root = tree_sitter.Parser(_LANGUAGE).parse(parsable(self._source)).root_node
         if root.has_error:
             self._reader.unparsed.append("the line is not valid shell, or not understood")
         self._visit(root, scope, tuple(feeds))
@@ -59,6 +68,8 @@ class Walk:
     def _node(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
         kind = node.type
         if kind == "comment":
+            if self._source[node.start_byte - 1 : node.start_byte].strip(" \t\n;&|"):
+                self._reader.unparsed.append("where a comment begins")
             return Feed()
         if kind == "command":
             return self._command(node, scope, feeds, ())
@@ -102,7 +113,7 @@ class Walk:
         self._gap(at, len(self._source) if whole else node.end_byte)
 
     def _gap(self, start: int, end: int) -> None:
-        if end > start and not _BLANK.fullmatch(self._source[start:end].decode(errors="replace")):
+        if end > start and not _BLANK.fullmatch(self._source[start:end]):
             self._reader.unparsed.append("a part of the line is not understood")
 
     def _list(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
@@ -178,7 +189,7 @@ class Walk:
             self._visit(target, scope, ())
         given = tuple(own) or feeds
         writes = tuple(self._word(target) for target in targets)
-        words = tuple(word for one in extra for word in words_of(self._text(one), self._variables))
+        words = tuple(word for one in extra for word in self._words(one))
         if body is not None and body.type == "command":
             printed = self._command(body, scope, given, words, writes)
         else:
@@ -257,11 +268,11 @@ class Walk:
                 elif self._text(child) not in ("", "=", "=="):
                     words.append(Word(self._text(child)))
             else:
-                words += words_of(self._text(child), self._variables)
+                words += self._words(child)
                 self._visit(child, scope, ())
         for one in (*targets, *more):
             self._visit(one, scope, ())
-        words += [word for one in more for word in words_of(self._text(one), self._variables)]
+        words += [word for one in more for word in self._words(one)]
         call = Call(
             (*words, *extra),
             tuple(assignments),
@@ -278,8 +289,15 @@ class Walk:
             self._word(value) if value is not None else Word(""),
         )
 
+    def _words(self, node: tree_sitter.Node) -> tuple[Word, ...]:
+        text = self._text(node)
+        if self._source[node.end_byte : node.end_byte + 1] in ("<", ">") and re.fullmatch(r"\{\w+\}", text):
+            # `{name}>file` opens a descriptor; the grammar takes it for an argument.
+            self._reader.unparsed.append("a descriptor by name")
+        return words_of(text, self._variables)
+
     def _word(self, node: tree_sitter.Node) -> Word:
         return word_of(self._text(node), self._variables)
 
     def _text(self, node: tree_sitter.Node) -> str:
-        return self._source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+        return self._source[node.start_byte : node.end_byte]
