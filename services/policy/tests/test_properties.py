@@ -15,11 +15,11 @@ from corpus import CASES
 from support import bash
 
 _PIECES = [
-    "rm -rf /", "git push -f", "echo a", "ls", "'", '"', "\\", "\n", "#", "$", "(", ")", "{", "}", "`", "<<E\n",
-    "\nE\n", "<<'E'\n", ";", ";;", "&", "|", "&&", "||", "if ", "then ", "fi", "case x in ", "esac", " ",
+    "rm -rf /", "git push -f", "echo a", "ls", "'", '"', "\\", "\n", "#", "$", "(", ")", "{", "}", "`",
+    "<<E\n", "\nE\n", "<<'E'\n", ";", ";;", "&", "|", "&&", "||", "if ", "then ", "fi", "case x in ", "esac", " ",
     "[[ ", " ]]", "$(", "$((", "))", "${x:-", "x=", "! ", "time ", "do ", "done", "for i in a", "<(", ">x",
-    "2>&1", "~", "*", "eval ", "sh -c ", "f() ", "$'", "\\\n", "{a,b}", "{d}>x ", "\r", "\x00", "\u00a0", "\ud800",
-    "é", "\U000d75a3",
+    "2>&1", "~", "*", "eval ", "sh -c ", "f() ", "$'", "\\\n", "{a,b}", "{d}>x ", "\r", "\x00", "\u00a0",
+    "\ud800", "é", "\U000d75a3",
 ]  # fmt: skip
 _SEEDS = [case.line for case in CASES]
 LINES = st.one_of(

@@ -82,6 +82,7 @@ class Reader:
             joined = re.sub(r"(?<!\\)((?:\\\\)*)\\\n", r"\1", line)
             Walk(self, joined, variables, depth).line(scope.copy(), feeds)
             if "#" not in line and "<<" not in line:
+                Walk(self, line, variables, depth).check()
                 return
             if _UNEVEN.search(line):
                 self.unparsed.append("where lines are joined")

@@ -51,11 +51,16 @@ class Walk:
         self._depth = depth
         self._level = 0
 
-    def line(self, scope: Scope, feeds: Sequence[Feed]) -> None:
+    def check(self) -> tree_sitter.Node:
+        """Parses the text and says so where it is not understood."""
         root = tree_sitter.Parser(_LANGUAGE).parse(parsable(self._source)).root_node
         if root.has_error:
             self._reader.unparsed.append("the line is not valid shell, or not understood")
-        self._visit(root, scope, tuple(feeds))
+        return root
+
+    def line(self, scope: Scope, feeds: Sequence[Feed]) -> None:
+        """Reads all commands of the text."""
+        self._visit(self.check(), scope, tuple(feeds))
 
     def _visit(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
         self._level += 1
