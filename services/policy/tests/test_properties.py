@@ -16,7 +16,8 @@ from support import bash
 
 _PIECES = [
     "rm -rf /", "git push -f", "echo a", "ls", "'", '"', "\\", "\n", "#", "$", "(", ")", "{", "}", "`",
-    "<<E\n", "\nE\n", "<<'E'\n", ";", ";;", "&", "|", "&&", "||", "if ", "then ", "fi", "case x in ", "esac", " ",
+    "<<E\n", "\nE\n", "<<'E'\n", ";", ";;", "&", "|", "&&", "||", "if ", "then ", "fi", "case x in ", "esac",
+    " ",
     "[[ ", " ]]", "$(", "$((", "))", "${x:-", "x=", "! ", "time ", "do ", "done", "for i in a", "<(", ">x",
     "2>&1", "~", "*", "eval ", "sh -c ", "f() ", "$'", "\\\n", "{a,b}", "{d}>x ", "\r", "\x00", "\u00a0",
     "\ud800", "é", "\U000d75a3",
@@ -29,7 +30,7 @@ LINES = st.one_of(
         lambda t: t[0][: t[2]] + t[1] + t[0][t[2] :]
     ),
 )
-HARMLESS = ("true", "echo done", "ls -la", "cd src && ls")
+HARMLESS = ("true", "echo done", "ls -la", "(cd src && ls)")
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
 
 

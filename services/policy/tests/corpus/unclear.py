@@ -87,6 +87,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "cat > >(sh)",
     ),
     "ask unparsed_command": (
+        "ls\n\\rm -rf /",
+        "command {d}>x rm -rf /",
+        "X=(a)# rm -rf /",
+        "echo  \\\n# \\\n\\\nrm -rf /",
+        "cat <<'E'\nx\\\nE\nr\\\nm -rf /\nE",
         "ls )",
         "echo 'open",
         "if true; then ls",

@@ -28,6 +28,8 @@ _LOOPS = frozenset(("while_statement", "for_statement", "c_style_for_statement",
 _STRUCTURES = frozenset(("program", "do_group", "compound_statement", "if_statement", "else_clause"))
 _MOVES = re.compile(r"\b(?:cd|chdir|pushd|popd)\b")
 _WRITES = frozenset((">", ">>", "&>", "&>>", ">|", ">&", "<>"))
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_SPLIT = re.compile(r"[\s;&|<>()]")
 _NOT_PARSABLE = re.compile(r"[^\t\n\x20-\x7e]")
 _BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
 
@@ -99,6 +101,9 @@ class Walk:
             scope.settle()
         if kind in _STRUCTURES:
             self._cover(node)
+        elif kind == "word" and _SPLIT.search(_ESCAPED.sub("", self._text(node))):
+            # At the beginning of a line the grammar may put `\\rm` to the line before.
+            self._reader.unparsed.append("where a word ends")
         return self._children(node, scope, feeds)
 
     def _children(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
