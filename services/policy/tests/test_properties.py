@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 
-import tree_sitter
-import tree_sitter_bash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgagent_policy import Effect, Facts, Kind, Scope, ScopeError, Source, globs
-from bgagent_policy.shell.walk import parsable
+from bgagent_policy.shell.grammar import parse
 from corpus import CASES
 from support import bash
 
@@ -31,7 +29,6 @@ LINES = st.one_of(
     ),
 )
 HARMLESS = ("true", "echo done", "ls -la", "(cd src && ls)")
-_PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
 
 
 @given(LINES)
@@ -44,8 +41,7 @@ def test_facts_never_raise_and_decisions_never_fail(line: str) -> None:
 @given(LINES)
 @settings(max_examples=400, deadline=None)
 def test_a_line_with_an_error_in_its_tree_is_never_allowed(line: str) -> None:
-    source = parsable(line)
-    if _PARSER.parse(source).root_node.has_error:
+    if parse(line).has_error:
         assert bash(line).effect is not Effect.ALLOW
 
 

@@ -155,7 +155,7 @@ def _read(statement: Statement, built_in: bool) -> Rule | list[Finding]:
     result = cedarpy.validate_policies(statement.text, _schema())
     if result.validation_passed:
         return read
-    problems = dict.fromkeys(error.error.replace("for policy `policy0`, ", "") for error in result.errors)
+    problems = sorted({error.error.replace("for policy `policy0`, ", "") for error in result.errors})
     return [Finding(statement.line, problem, read.rule_id) for problem in problems] or [
         Finding(statement.line, "it does not fit the schema", read.rule_id)
     ]

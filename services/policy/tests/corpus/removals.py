@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CASES: dict[str, tuple[str, ...]] = {
     "deny rm_slash": (
+        "time X= rm -rf /",
         "rm -rf /",
         "rm -fr /",
         "rm -r -f /",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import tree_sitter
-import tree_sitter_bash
 
 from .command import Call, Feed, Scope
+from .grammar import LOOPS, ONE_LINE, STRUCTURES, WORDS, parse
 from .heredocs import read_heredoc
 from .interpreter import run
 from .words import Word, word_of, words_of
@@ -17,30 +18,14 @@ from .words import Word, word_of, words_of
 if TYPE_CHECKING:
     from .reader import Reader
 
-_LANGUAGE = tree_sitter.Language(tree_sitter_bash.language())
-
-_WORDS = frozenset(
-    """word string raw_string ansi_c_string translated_string concatenation simple_expansion expansion
-    number command_substitution process_substitution arithmetic_expansion brace_expression
-    extglob_pattern regex array command_name special_variable_name variable_name subscript""".split()
-)
-_LOOPS = frozenset(("while_statement", "for_statement", "c_style_for_statement", "function_definition"))
-_STRUCTURES = frozenset(("program", "do_group", "compound_statement", "if_statement", "else_clause"))
 _MOVES = re.compile(r"\b(?:cd|chdir|pushd|popd)\b")
 _WRITES = frozenset((">", ">>", "&>", "&>>", ">|", ">&", "<>"))
+# Quotes and braces in `${…}` end it in ways that depend on what is around it.
+_UNCLEAR_EXPANSION = re.compile(r"[\"']|(?<!\$)\{")
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _SPLIT = re.compile(r"[\s;&|<>()]")
-_NOT_PARSABLE = re.compile(r"[^\t\n\x20-\x7e]")
+_BESIDE = re.compile(r"(?:[ \t]|\\\n)*")
 _BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
-
-
-def parsable(text: str) -> bytes:
-    """The text as the grammar may see it: a byte for each character, so that places in it are the text's own.
-
-    The grammar's scanner looks characters up in tables made for ASCII and crashes on some others. A letter
-    that no keyword holds stands for each of them, as for control characters, no blanks to the shell.
-    """
-    return _NOT_PARSABLE.sub("Z", text).encode("ascii")
 
 
 class Walk:
@@ -55,7 +40,7 @@ class Walk:
 
     def check(self) -> tree_sitter.Node:
         """Parses the text and says so where it is not understood."""
-        root = tree_sitter.Parser(_LANGUAGE).parse(parsable(self._source)).root_node
+        root = parse(self._source)
         if root.has_error:
             self._reader.unparsed.append("the line is not valid shell, or not understood")
         return root
@@ -74,6 +59,10 @@ class Walk:
 
     def _node(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
         kind = node.type
+        if kind in ONE_LINE:
+            for before, after in pairwise(node.children):
+                if not _BESIDE.fullmatch(self._source, before.end_byte, after.start_byte):
+                    self._reader.unparsed.append("where a line ends")
         if kind == "comment":
             if self._source[node.start_byte - 1 : node.start_byte].strip(" \t\n;&|"):
                 self._reader.unparsed.append("where a comment begins")
@@ -95,15 +84,17 @@ class Walk:
             return self._substitution(node, scope, feeds)
         if kind == "variable_assignment":
             return self._assigned(node, scope, feeds)
-        if kind in _LOOPS and _MOVES.search(self._text(node)):
+        if kind in LOOPS and _MOVES.search(self._text(node)):
             # What a later round or a later call does depends on where the one before it ended.
             scope.directories = None
             scope.settle()
-        if kind in _STRUCTURES:
+        if kind in STRUCTURES:
             self._cover(node)
         elif kind == "word" and _SPLIT.search(_ESCAPED.sub("", self._text(node))):
             # At the beginning of a line the grammar may put `\\rm` to the line before.
             self._reader.unparsed.append("where a word ends")
+        elif kind == "expansion" and _UNCLEAR_EXPANSION.search(self._text(node)[2:]):
+            self._reader.unparsed.append("where an expansion ends")
         return self._children(node, scope, feeds)
 
     def _children(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
@@ -114,16 +105,19 @@ class Walk:
         return printed
 
     def _cover(self, node: tree_sitter.Node) -> None:
-        """Between the parts of a structure there are only blanks; anything else was passed over."""
+        """Between the parts of a structure there are blanks, and a newline between two statements."""
         whole = node.type == "program"
         at = 0 if whole else node.start_byte
+        statement = False
         for child in node.children:
-            self._gap(at, child.start_byte)
+            self._gap(at, child.start_byte, parted=statement and child.is_named and child.type != "comment")
             at = child.end_byte
+            statement = child.is_named
         self._gap(at, len(self._source) if whole else node.end_byte)
 
-    def _gap(self, start: int, end: int) -> None:
-        if end > start and not _BLANK.fullmatch(self._source[start:end]):
+    def _gap(self, start: int, end: int, parted: bool = False) -> None:
+        gap = self._source[start:end]
+        if not _BLANK.fullmatch(gap) or (parted and "\n" not in gap):
             self._reader.unparsed.append("a part of the line is not understood")
 
     def _list(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
@@ -185,7 +179,7 @@ class Walk:
                 for child in redirect.children:
                     if child.type in ("file_redirect", "heredoc_redirect", "herestring_redirect"):
                         redirects.append(child)
-                    elif child.type in _WORDS:
+                    elif child.type in WORDS:
                         extra.append(child)
                     elif (
                         child.is_named
@@ -262,7 +256,11 @@ class Walk:
         targets: list[tree_sitter.Node] = []
         more: list[tree_sitter.Node] = []
         own: list[Feed] = []
+        end = -1
         for child in node.children:
+            if child.start_byte == end and child.type in WORDS:
+                self._reader.unparsed.append("where a word ends")
+            end = child.end_byte
             if child.type == "variable_assignment":
                 assignments.append(self._assignment(child))
                 self._children(child, scope, ())
