@@ -124,7 +124,7 @@ def test_annotations_are_checked_one_by_one(annotations: str, message: str) -> N
             "git",
         ),
         (
-            'forbid (principal, action == Agent::Action::"execute_bash", resource)\nwhen { context.git.push };',
+            'forbid(principal, action == Agent::Action::"execute_bash", resource)\nwhen {context.git.push};',
             2,
             "git",
         ),

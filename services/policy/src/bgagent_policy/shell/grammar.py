@@ -7,18 +7,13 @@ import re
 import tree_sitter
 import tree_sitter_bash
 
-# Nodes that are one word of a command, those that run more than once, those that hold statements, and
-# those that end with their line.
+# Nodes that are one word of a command, and those that run more than once.
 WORDS = frozenset(
     """word string raw_string ansi_c_string translated_string concatenation simple_expansion expansion
     number command_substitution process_substitution arithmetic_expansion brace_expression
     extglob_pattern regex array command_name special_variable_name variable_name subscript""".split()
 )
 LOOPS = frozenset(("while_statement", "for_statement", "c_style_for_statement", "function_definition"))
-STRUCTURES = frozenset(("program", "do_group", "compound_statement", "if_statement", "else_clause"))
-ONE_LINE = frozenset(
-    "command file_redirect redirected_statement simple_expansion concatenation declaration_command".split()
-)
 _LANGUAGE = tree_sitter.Language(tree_sitter_bash.language())
 _NOT_PARSABLE = re.compile(r"[^\t\n\x20-\x7e]")
 

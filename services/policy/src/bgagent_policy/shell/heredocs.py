@@ -19,43 +19,42 @@ class Heredoc:
 
     feed: Feed
     expanded: tree_sitter.Node | None = None
-    problems: tuple[str, ...] = ()
 
 
 def read_heredoc(source: str, redirect: tree_sitter.Node) -> Heredoc:
     """Reads a `heredoc_redirect`."""
-    start = next((c for c in redirect.children if c.type == "heredoc_start"), None)
-    body = next((c for c in redirect.children if c.type == "heredoc_body"), None)
-    if start is None or not _ends_as_it_says(source, redirect, start, body):
-        problems: tuple[str, ...] = ("where a here-document ends",)
-    else:
-        problems = ()
+    start = _child(redirect, "heredoc_start")
+    body = _child(redirect, "heredoc_body")
     if body is None:
-        return Heredoc(Feed("", True), problems=problems)
+        return Heredoc(Feed("", True))
     text = _text(source, body)
     if any(c.type == "<<-" for c in redirect.children):
         text = re.sub(r"^\t+", "", text, flags=re.MULTILINE)
     if start is not None and re.search(r"[\"'\\]", _text(source, start)):
-        return Heredoc(Feed(text, True), problems=problems)
+        return Heredoc(Feed(text, True))
     bare = re.sub(r"\\[\\$`]", "", text)
-    if "`" in bare:
-        problems = (*problems, "a command substitution within a here-document")
-    return Heredoc(Feed(text, not re.search(r"`|\$[\w{(@*#?!$-]", bare)), body, problems)
+    return Heredoc(Feed(text, not re.search(r"`|\$[\w{(@*#?!$-]", bare)), body)
 
 
-def _ends_as_it_says(
-    source: str, redirect: tree_sitter.Node, start: tree_sitter.Node, body: tree_sitter.Node | None
-) -> bool:
-    """The grammar may take more or less for the delimiter than the shell does."""
-    end = next((c for c in redirect.children if c.type == "heredoc_end"), None)
-    found = _DELIMITER.fullmatch(_text(source, start))
-    if end is None or found is None or source[start.end_byte : start.end_byte + 1] not in _AFTER_DELIMITER:
+def ends_as_it_says(source: str, redirect: tree_sitter.Node) -> bool:
+    """Whether the shell sees the same delimiter; if not, all that follows is off."""
+    start = _child(redirect, "heredoc_start")
+    end = _child(redirect, "heredoc_end")
+    body = _child(redirect, "heredoc_body")
+    found = _DELIMITER.fullmatch(_text(source, start)) if start is not None else None
+    if start is None or end is None or found is None:
+        return False
+    if source[start.end_byte : start.end_byte + 1] not in _AFTER_DELIMITER:
         return False
     delimiter = next(filter(None, found.groups()))
     before = source[: end.start_byte].rpartition("\n")[2]
     alone = not before.strip("\t") and source[end.end_byte : end.end_byte + 1] in ("", "\n")
     lines = [line.lstrip("\t") for line in _text(source, body).split("\n")] if body is not None else []
     return alone and _text(source, end) == delimiter and delimiter not in lines
+
+
+def _child(node: tree_sitter.Node, kind: str) -> tree_sitter.Node | None:
+    return next((child for child in node.children if child.type == kind), None)
 
 
 def _text(source: str, node: tree_sitter.Node) -> str:

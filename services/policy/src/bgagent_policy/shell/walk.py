@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import tree_sitter
 
 from .command import Call, Feed, Scope
-from .grammar import LOOPS, ONE_LINE, STRUCTURES, WORDS, parse
+from .grammar import LOOPS, WORDS, parse
 from .heredocs import read_heredoc
 from .interpreter import run
+from .misreadings import misreadings
 from .words import Word, word_of, words_of
 
 if TYPE_CHECKING:
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 _MOVES = re.compile(r"\b(?:cd|chdir|pushd|popd)\b")
 _WRITES = frozenset((">", ">>", "&>", "&>>", ">|", ">&", "<>"))
-# Quotes and braces in `${…}` end it in ways that depend on what is around it.
-_UNCLEAR_EXPANSION = re.compile(r"[\"']|(?<!\$)\{")
-_ESCAPED = re.compile(r"\\.", re.DOTALL)
-_SPLIT = re.compile(r"[\s;&|<>()]")
-_BESIDE = re.compile(r"(?:[ \t]|\\\n)*")
-_BLANK = re.compile(r"(?:[ \t\n]|\\\n)*")
 
 
 class Walk:
@@ -43,6 +37,7 @@ class Walk:
         root = parse(self._source)
         if root.has_error:
             self._reader.unparsed.append("the line is not valid shell, or not understood")
+        self._reader.unparsed += misreadings(self._source, root, self._reader.limits.nodes)
         return root
 
     def line(self, scope: Scope, feeds: Sequence[Feed]) -> None:
@@ -59,13 +54,7 @@ class Walk:
 
     def _node(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
         kind = node.type
-        if kind in ONE_LINE:
-            for before, after in pairwise(node.children):
-                if not _BESIDE.fullmatch(self._source, before.end_byte, after.start_byte):
-                    self._reader.unparsed.append("where a line ends")
         if kind == "comment":
-            if self._source[node.start_byte - 1 : node.start_byte].strip(" \t\n;&|"):
-                self._reader.unparsed.append("where a comment begins")
             return Feed()
         if kind == "command":
             return self._command(node, scope, feeds, ())
@@ -88,13 +77,6 @@ class Walk:
             # What a later round or a later call does depends on where the one before it ended.
             scope.directories = None
             scope.settle()
-        if kind in STRUCTURES:
-            self._cover(node)
-        elif kind == "word" and _SPLIT.search(_ESCAPED.sub("", self._text(node))):
-            # At the beginning of a line the grammar may put `\\rm` to the line before.
-            self._reader.unparsed.append("where a word ends")
-        elif kind == "expansion" and _UNCLEAR_EXPANSION.search(self._text(node)[2:]):
-            self._reader.unparsed.append("where an expansion ends")
         return self._children(node, scope, feeds)
 
     def _children(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
@@ -103,22 +85,6 @@ class Walk:
             if child.is_named:
                 printed = self._visit(child, scope, feeds)
         return printed
-
-    def _cover(self, node: tree_sitter.Node) -> None:
-        """Between the parts of a structure there are blanks, and a newline between two statements."""
-        whole = node.type == "program"
-        at = 0 if whole else node.start_byte
-        statement = False
-        for child in node.children:
-            self._gap(at, child.start_byte, parted=statement and child.is_named and child.type != "comment")
-            at = child.end_byte
-            statement = child.is_named
-        self._gap(at, len(self._source) if whole else node.end_byte)
-
-    def _gap(self, start: int, end: int, parted: bool = False) -> None:
-        gap = self._source[start:end]
-        if not _BLANK.fullmatch(gap) or (parted and "\n" not in gap):
-            self._reader.unparsed.append("a part of the line is not understood")
 
     def _list(self, node: tree_sitter.Node, scope: Scope, feeds: tuple[Feed, ...]) -> Feed:
         printed = Feed()
@@ -238,7 +204,6 @@ class Walk:
 
     def _heredoc(self, redirect: tree_sitter.Node) -> Feed:
         document = read_heredoc(self._source, redirect)
-        self._reader.unparsed += document.problems
         if document.expanded is not None:
             self._visit(document.expanded, Scope(None), ())
         return document.feed
@@ -256,11 +221,7 @@ class Walk:
         targets: list[tree_sitter.Node] = []
         more: list[tree_sitter.Node] = []
         own: list[Feed] = []
-        end = -1
         for child in node.children:
-            if child.start_byte == end and child.type in WORDS:
-                self._reader.unparsed.append("where a word ends")
-            end = child.end_byte
             if child.type == "variable_assignment":
                 assignments.append(self._assignment(child))
                 self._children(child, scope, ())
@@ -298,11 +259,7 @@ class Walk:
         )
 
     def _words(self, node: tree_sitter.Node) -> tuple[Word, ...]:
-        text = self._text(node)
-        if self._source[node.end_byte : node.end_byte + 1] in ("<", ">") and re.fullmatch(r"\{\w+\}", text):
-            # `{name}>file` opens a descriptor; the grammar takes it for an argument.
-            self._reader.unparsed.append("a descriptor by name")
-        return words_of(text, self._variables)
+        return words_of(self._text(node), self._variables)
 
     def _word(self, node: tree_sitter.Node) -> Word:
         return word_of(self._text(node), self._variables)
