@@ -5,6 +5,8 @@ from __future__ import annotations
 CASES: dict[str, tuple[str, ...]] = {
     "deny rm_slash": (
         "time X= rm -rf /",
+        "[[ a =~ (b|c) ]] || rm -rf &>log /",
+        "true && true | rm >log -rf /",
         "rm -rf /",
         "rm -fr /",
         "rm -r -f /",

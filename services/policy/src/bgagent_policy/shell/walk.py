@@ -31,6 +31,7 @@ class Walk:
         self._variables = variables
         self._depth = depth
         self._level = 0
+        self._behind: dict[int, tuple[Word, ...]] = {}
 
     def check(self) -> tree_sitter.Node:
         """Parses the text and says so where it is not understood."""
@@ -160,6 +161,15 @@ class Walk:
         given = tuple(own) or feeds
         writes = tuple(self._word(target) for target in targets)
         words = tuple(word for one in extra for word in self._words(one))
+        last = body
+        while last is not None and last.type in ("list", "pipeline", "negated_command"):
+            last = last.named_children[-1] if last.named_children else None
+        if words and body is not None and (last is None or last.type != "command"):
+            self._reader.unparsed.append("whose arguments stand behind a redirection")
+        elif words and last is not None and last != body:
+            # They are the arguments of the last command of a list, though the grammar hangs them on the list.
+            self._behind[last.id] = words
+            words = ()
         if body is not None and body.type == "command":
             printed = self._command(body, scope, given, words, writes)
         else:
@@ -243,7 +253,7 @@ class Walk:
             self._visit(one, scope, ())
         words += [word for one in more for word in self._words(one)]
         call = Call(
-            (*words, *extra),
+            (*words, *extra, *self._behind.pop(node.id, ())),
             tuple(assignments),
             (*writes, *(self._word(target) for target in targets)),
             tuple(own) or feeds,
