@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import subprocess
 from pathlib import Path
@@ -16,8 +17,8 @@ from bgagent_policy import Effect, Source
 from corpus import CASES
 from support import bash
 
-# Fixed seeds: a run that fails can be repeated. More of them are looked at where the grammar is renewed.
-SEEDS = range(8)
+# Fixed seeds, so that a run can be repeated. BGAGENT_EXPLORE=1 takes others, before the grammar is renewed.
+SEEDS = random.SystemRandom().sample(range(10**6), 80) if os.environ.get("BGAGENT_EXPLORE") else range(8)
 LINES_PER_SEED = 250
 _PIECES = [
     "'", '"', "\\", "\n", "#", " # ", "$", "(", ")", "{ ", " }", "`", "<<E\n", "\nE\n", "<<'E'\n", "\\\n",
