@@ -85,7 +85,13 @@ def test_the_house_rules_see_who_imports_what(path: str, line: str, broken: bool
 
 def test_no_pinned_package_comes_without_a_hash() -> None:
     agent = SCRIPTS.parent / "agent"
-    files = (agent / "requirements.txt", agent / "image-requirements.txt", SCRIPTS / "requirements-dev.txt")
+    policy = SCRIPTS.parent / "services" / "policy"
+    files = (
+        agent / "requirements.txt",
+        agent / "image-requirements.txt",
+        policy / "requirements.txt",
+        SCRIPTS / "requirements-dev.txt",
+    )
     for file in files:
         text = file.read_text().replace("\\\n", " ")
         pinned = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]

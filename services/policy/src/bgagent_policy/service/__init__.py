@@ -1,0 +1,1 @@
+"""The policy service: validate, effective and evaluate over HTTP, without any state."""
