@@ -1,6 +1,7 @@
 /// The verbs that reach a running agent.
 extension VerbTable {
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
+    private static let waiting = Argument("TASK|REQUEST", "the request, or its task when one alone waits")
 
     static let steeringVerbs: [Verb] = [
         Verb(
@@ -43,6 +44,15 @@ extension VerbTable {
             "pending", "show what waits for a person, over all your tasks",
             options: [Option("task", .text("TASK"), "only what this task waits for")],
             body: SteeringCommands.pending),
+        Verb(
+            "approve", "let an agent do what it asks for", arguments: [waiting],
+            options: [
+                Option("scope", .text("SCOPE"), "allow more than this call; one of those that pending shows"),
+                Option("reason", .text("TEXT"), "kept in the timeline"),
+            ], notes: ["bgagent pending shows the whole of what you decide on."], body: ApprovalCommands.approve),
+        Verb(
+            "deny", "refuse what an agent asks for", arguments: [waiting],
+            options: [Option("reason", .text("TEXT"), "the agent is told")], body: ApprovalCommands.deny),
         Verb(
             "answer", "answer what an agent asks",
             arguments: [

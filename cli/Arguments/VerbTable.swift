@@ -94,6 +94,7 @@ package enum VerbTable {
             Option("credential-ref", .text("NAME"), "file below BGAGENT_SECRETS_DIR that holds its credential"),
             Option("max-concurrent", .whole(minimum: 1), "tasks of it that may run at once"),
             Option("allow-ci-changes", .truth, "whether the agent may push changes to CI configuration"),
+            Option("approval-gates", .truth, "whether agents ask people before what the soft rules name"),
             Option("access", .choice(["open", "restricted"]), "open to every member, or to grants alone"),
             Option(
                 "notify", .text("CHANNEL=TARGET"), "tell a channel, as slack=#builds; on and off switch it",

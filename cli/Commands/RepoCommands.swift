@@ -139,6 +139,7 @@ package struct RepoSettings: Sendable {
     private static let others = [
         "max-turns": "max_turns", "max-budget": "max_budget_usd", "max-duration": "max_duration_s",
         "max-concurrent": "max_concurrent", "allow-ci-changes": "allow_ci_changes",
+        "approval-gates": "approval_gates",
         "system-prompt": "system_prompt_overrides", "notify": "notifications",
     ]
 
@@ -151,7 +152,9 @@ package struct RepoSettings: Sendable {
         }
         if let amount = invocation.money("max-budget") { members["max_budget_usd"] = .number(amount) }
         if let seconds = invocation.seconds("max-duration") { members["max_duration_s"] = .integer(Int64(seconds)) }
-        if let truth = invocation.truth("allow-ci-changes") { members["allow_ci_changes"] = .bool(truth) }
+        for option in ["allow-ci-changes", "approval-gates"] {
+            if let truth = invocation.truth(option) { members[Self.member(option)] = .bool(truth) }
+        }
         if let text = invocation.text("system-prompt") {
             members["system_prompt_overrides"] = .string(try Self.prompt(text))
         }

@@ -86,7 +86,10 @@ package enum SteeringCommands {
             console.note("Nothing waits for you.")
             return .success
         }
-        for item in waiting {
+        for item in waiting where item.text("kind") == "approval" {
+            for line in ApprovalCommands.lines(item) { console.print(line) }
+        }
+        for item in waiting where item.text("kind") == "question" {
             let task = Text.visible(item.text("task_id") ?? "")
             console.print("\(task)  \(Text.visible(item.text("repo") ?? ""))  asks:")
             console.printText("  " + Text.visible(item.text("text") ?? ""))

@@ -25,6 +25,7 @@ struct SessionRoutes: Sendable {
         router.on("GET", "/session/inbox") { try inbox($0) }
         router.on("POST", "/session/inbox/{id}/receipt") { try receipt($0) }
         ConversationRoutes(pool: pool, access: access, intake: intake).add(to: &router)
+        ApprovalRoutes(pool: pool, access: access, intake: intake).add(to: &router)
         router.on("POST", "/session/checkpoint") { try checkpoint($0) }
         router.on("POST", "/session/result") { try result($0) }
     }
@@ -61,6 +62,11 @@ struct SessionRoutes: Sendable {
             payload["limits"] = .object(limits)
             payload["cancel_requested"] = .bool(task.cancelRequested)
             payload["last_client_seq"] = .integer(session.lastClientSeq)
+            if task.settings["approval_gates"]?.bool == true {
+                payload["policies"] = ["text": "", "approval_timeout_s": 300]
+                payload["allowances"] = .array(
+                    try ApprovalStore.allowances(task.id, in: connection).map { .string($0) })
+            }
             if let saved = try CheckpointStore.newest(task.id, in: connection) {
                 payload["checkpoint"] = [
                     "turn": JSONValue(saved.turn), "commit": .string(saved.commit),

@@ -45,7 +45,7 @@ struct RestAPI: Sendable {
         let steering = Steering(pool: pool, redactor: try Redactor())
         let conversation =
             NudgeRoutes(steering: steering).endpoints + AskRoutes(steering: steering).endpoints
-            + QuestionRoutes(steering: steering).endpoints
+            + QuestionRoutes(steering: steering).endpoints + ApprovalRoutes(steering: steering).endpoints
         let all = tasks.endpoints + events.endpoints + conversation + repos + accounts + operations
         endpoints = all + [Description.endpoint(for: all)]
         server = try Server(

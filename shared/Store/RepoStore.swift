@@ -18,6 +18,8 @@ package struct RepoRecord: Sendable {
     package let systemPromptOverrides: String?
     package let credentialRef: String?
     package let allowsCIChanges: Bool
+    /// Agents ask people before they do what the soft rules name.
+    package let hasGates: Bool
     package let commitName: String?
     package let commitEmail: String?
     package let access: RepoAccess
@@ -31,15 +33,15 @@ package struct RepoRecord: Sendable {
     package static let settings = [
         "forge", "default_branch", "model", "max_turns", "max_budget_usd", "max_duration_s", "max_concurrent",
         "setup_command", "build_command", "test_command", "lint_command", "system_prompt_overrides", "credential_ref",
-        "allow_ci_changes", "commit_name", "commit_email", "access", "notifications",
+        "allow_ci_changes", "approval_gates", "commit_name", "commit_email", "access", "notifications",
     ]
 
     /// The columns that `init(row:)` reads, of the table alias `r`.
     static let columns: Query = """
         r.repo, r.forge, r.default_branch, r.model, r.max_turns, r.max_budget_usd, r.max_duration_s, r.max_concurrent,
         r.setup_command, r.build_command, r.test_command, r.lint_command, r.system_prompt_overrides, r.credential_ref,
-        r.allow_ci_changes, r.commit_name, r.commit_email, r.access, r.notifications::text AS notifications,
-        r.created_at, r.updated_at, r.deleted_at
+        r.allow_ci_changes, r.approval_gates, r.commit_name, r.commit_email, r.access,
+        r.notifications::text AS notifications, r.created_at, r.updated_at, r.deleted_at
         """
 
     init(row: Row) throws {
@@ -58,6 +60,7 @@ package struct RepoRecord: Sendable {
         systemPromptOverrides = try row.get("system_prompt_overrides", as: String?.self)
         credentialRef = try row.get("credential_ref", as: String?.self)
         allowsCIChanges = try row.get("allow_ci_changes", as: Bool.self)
+        hasGates = try row.get("approval_gates", as: Bool.self)
         commitName = try row.get("commit_name", as: String?.self)
         commitEmail = try row.get("commit_email", as: String?.self)
         access = try row.get("access", as: RepoAccess.self)
@@ -73,7 +76,8 @@ package struct RepoRecord: Sendable {
             "setup_command": JSONValue(setupCommand), "build_command": JSONValue(buildCommand),
             "test_command": JSONValue(testCommand), "lint_command": JSONValue(lintCommand),
             "system_prompt_overrides": JSONValue(systemPromptOverrides), "credential_ref": JSONValue(credentialRef),
-            "allow_ci_changes": JSONValue(allowsCIChanges), "commit_name": JSONValue(commitName),
+            "allow_ci_changes": JSONValue(allowsCIChanges), "approval_gates": JSONValue(hasGates),
+            "commit_name": JSONValue(commitName),
             "commit_email": JSONValue(commitEmail),
         ]
     }

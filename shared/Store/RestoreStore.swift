@@ -79,11 +79,7 @@ package enum RestoreStore {
                 max_attempts = max_attempts + \(Int32(attemptJump))
             WHERE task_id = \(id.rawValue)
             """)
-        try tx.query(
-            """
-            UPDATE task_approvals SET status = 'VOID', decided_at = clock_timestamp()
-            WHERE task_id = \(id.rawValue) AND status = 'PENDING'
-            """)
+        try ApprovalStore.void(id, in: tx)
         try QuestionStore.void(id, in: tx)
     }
 

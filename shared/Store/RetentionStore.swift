@@ -32,7 +32,8 @@ package enum RetentionStore {
     /// Everything with a key to its task. First what there may be many of; the head takes the timeline's last rows with it.
     private static let ofTask = [
         "task_events", "task_commands", "effects", "inbox", "task_nudges", "task_asks", "task_questions",
-        "task_approvals", "checkpoints", "git_pushes", "artifacts", "model_calls", "channel_state", "sessions",
+        "task_approvals", "task_allowances", "checkpoints", "git_pushes", "artifacts", "model_calls", "channel_state",
+        "sessions",
         "timers", "parked_messages", "consumer_positions", "stream_heads",
     ]
 

@@ -43,8 +43,9 @@ package struct TaskRecord: Sendable {
         t.notifications::text, t.outcome, t.pr_url, t.pr_number::bigint, t.head_sha, t.answer_text, t.error::text,
         t.cancel_requested_at IS NOT NULL AS cancel_requested, t.step_attempts::bigint, t.traceparent,
         t.channel_source,
-        greatest(0, t.max_duration_s - coalesce(extract(epoch FROM clock_timestamp() - t.started_at), 0))::bigint
-            AS remaining_s
+        greatest(0, t.max_duration_s - coalesce(extract(epoch FROM clock_timestamp() - t.started_at - t.waited
+            - CASE WHEN t.status = 'AWAITING_APPROVAL' THEN clock_timestamp() - t.status_changed_at ELSE '0' END), 0)
+            )::bigint AS remaining_s
         """
 }
 

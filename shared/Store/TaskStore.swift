@@ -147,6 +147,7 @@ package enum TaskStore {
     /// What waits for an agent or for a person ends with the attempt, and with the task all of it.
     private static func closeConversation(_ task: TaskRecord, isOver: Bool, in tx: Connection) throws {
         try QuestionStore.void(task.id, in: tx)
+        try ApprovalStore.void(task.id, in: tx)
         guard isOver else { return }
         try NudgeStore.expire(task, in: tx)
         try AskStore.close(task, in: tx)

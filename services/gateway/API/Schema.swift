@@ -124,9 +124,17 @@ struct Schema: Sendable {
         pageOf: Schema(
             "Pending",
             [
-                "kind": ["type": "string", "enum": ["question"]], "id": id, "task_id": id, "repo": text, "text": text,
-                "options": options, "asked_at": time, "expires_at": time,
+                "kind": ["type": "string", "enum": ["question", "approval"]], "id": id, "task_id": id, "repo": text,
+                "text": text, "options": options, "request": orNull(anyObject), "asked_at": time, "expires_at": time,
             ]))
+    static let approval = Schema(
+        "Approval",
+        [
+            "request_id": id, "task_id": id, "repo": text, "attempt": whole, "state": words(ApprovalState.self),
+            "request": anyObject, "scope": orNull(text), "reason": orNull(text), "decided_by": orNull(text),
+            "created_at": time, "expires_at": time, "decided_at": orNull(time),
+        ])
+    static let approvalPage = Schema(pageOf: approval)
 
     private static func words<Word: RawRepresentable<String> & CaseIterable>(_ type: Word.Type) -> JSONValue {
         ["type": "string", "enum": .array(Word.allCases.map { .string($0.rawValue) })]
@@ -139,7 +147,8 @@ struct Schema: Sendable {
             "max_turns": orNull(whole), "max_budget_usd": orNull(amount), "max_duration_s": orNull(whole),
             "max_concurrent": orNull(whole), "setup_command": orNull(text), "build_command": orNull(text),
             "test_command": orNull(text), "lint_command": orNull(text), "system_prompt_overrides": orNull(text),
-            "credential_ref": orNull(text), "allow_ci_changes": truth, "commit_name": orNull(text),
+            "credential_ref": orNull(text), "allow_ci_changes": truth, "approval_gates": truth,
+            "commit_name": orNull(text),
             "commit_email": orNull(text), "access": ["type": "string", "enum": ["open", "restricted"]],
             "notifications": anyObject, "created_at": time, "updated_at": time,
             "deleted_at": orNull(time),

@@ -42,6 +42,9 @@ enum RepoFields {
                 "credential_ref", "file with the forge's token, under the secrets directory",
                 form: "a plain file name", where: isFileName))
         add("allow_ci_changes", fields.boolean("allow_ci_changes", "whether an agent may change CI configuration"))
+        add(
+            "approval_gates",
+            fields.boolean("approval_gates", "whether agents ask people before they do what the soft rules name"))
         add("commit_name", fields.text("commit_name", "author of commits", form: "one line", where: isLine))
         add("commit_email", fields.text("commit_email", "author's address", form: "one line", where: isLine))
         add(

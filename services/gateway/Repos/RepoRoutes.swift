@@ -148,6 +148,7 @@ extension JSONWriter {
             writer.member("system_prompt_overrides", repo.systemPromptOverrides)
             writer.member("credential_ref", repo.credentialRef)
             writer.member("allow_ci_changes", repo.allowsCIChanges)
+            writer.member("approval_gates", repo.hasGates)
             writer.member("commit_name", repo.commitName)
             writer.member("commit_email", repo.commitEmail)
             writer.member("access", repo.access.rawValue)

@@ -11,7 +11,8 @@ struct QuestionRoutes: Sendable {
     var endpoints: [Endpoint] {
         [
             Endpoint(
-                method: "GET", pattern: "/v1/pending", summary: "What waits for a person, the most urgent first",
+                method: "GET", pattern: "/v1/pending",
+                summary: "What waits for a person: approvals, then questions, the most urgent first",
                 answers: [(200, .pendingPage)], query: { _ = Self.filter(&$0) }, handle: pending),
             Endpoint(
                 method: "GET", pattern: "/v1/tasks/{task_id}/questions/{question_id}",
@@ -37,12 +38,16 @@ struct QuestionRoutes: Sendable {
         let task = try call.query { Self.filter(&$0) }
         let caller = try call.principal()
         try caller.require(.listTasks)
-        let open = try steering.pool.withConnection {
-            try QuestionStore.open(for: caller.viewer, of: task, in: $0)
+        let (approvals, questions) = try steering.pool.withConnection { connection in
+            (
+                try ApprovalStore.open(for: caller.viewer, of: task, in: connection),
+                try QuestionStore.open(for: caller.viewer, of: task, in: connection)
+            )
         }
         return .response(
             Answer.page(next: nil, hasMore: false) { writer in
-                for question in open { writer.pending(question) }
+                for approval in approvals { writer.pending(approval) }
+                for question in questions { writer.pending(question) }
             })
     }
 
@@ -106,8 +111,23 @@ extension JSONWriter {
             writer.member("repo", question.repo)
             writer.member("text", question.question)
             writer.member("options", json: question.options.text)
+            writer.member("request", json: "null")
             writer.member("asked_at", question.askedAt)
             writer.member("expires_at", question.expiresAt)
+        }
+    }
+
+    fileprivate mutating func pending(_ approval: ApprovalRecord) {
+        object { writer in
+            writer.member("kind", "approval")
+            writer.member("id", approval.id)
+            writer.member("task_id", approval.taskID.rawValue)
+            writer.member("repo", approval.repo)
+            writer.member("text", approval.request["summary"]?.string ?? approval.request["tool_name"]?.string ?? "")
+            writer.member("options", json: JSONValue.array(approval.scopes.map { .string($0) }).text)
+            writer.member("request", json: approval.request.text)
+            writer.member("asked_at", approval.createdAt)
+            writer.member("expires_at", approval.expiresAt)
         }
     }
 }
