@@ -22,6 +22,7 @@ from bgagent_agent.stop import StopSignal
 from bgagent_agent.tools import Remote
 from bgagent_agent.workspace import Workspace
 from fake_gateway import GIT, HARNESS, FakeGateway
+from messages_api import assistant_turns
 from scripted_runner import Query, ScriptedRunner
 
 TASK = "01JTASK"
@@ -163,4 +164,15 @@ def world(tmp_path: Path) -> Iterator[World]:
     gateway = FakeGateway(tmp_path / "remote", make_payload())
     gateway.start()
     yield World(tmp_path, bare, gateway)
+    gateway.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[FakeGateway]:
+    """A gateway whose model calls one tool and then ends."""
+    touch = {"name": "Bash", "input": {"command": "touch made.txt"}}
+    gateway = FakeGateway(tmp_path, make_payload())
+    gateway.model = lambda body: {"tools": [touch]} if assistant_turns(body) == 0 else {"text": "Over."}
+    gateway.start()
+    yield gateway
     gateway.stop()

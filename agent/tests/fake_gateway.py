@@ -46,6 +46,8 @@ class FakeGateway:
         self.heartbeats: list[dict[str, Any]] = []
         self.checkpoints: list[dict[str, Any]] = []
         self.receipts: list[tuple[str, str]] = []
+        self.receipt_bodies: list[dict[str, Any]] = []
+        self.withdrawn: set[str] = set()
         self.results: list[dict[str, Any]] = []
         self.inbox: list[dict[str, Any]] = []
         self.remaining_s = float(payload["limits"]["remaining_s"])
@@ -95,8 +97,13 @@ class FakeGateway:
     def milestones(self) -> list[str]:
         return [e["metadata"]["milestone"] for e in self.events if e["event_type"] == "agent_milestone"]
 
-    def post(self, item: dict[str, Any]) -> None:
-        self.note(lambda: self.inbox.append(item))
+    def post(self, *items: dict[str, Any]) -> None:
+        self.note(lambda: self.inbox.extend(items))
+
+    def delivered(self) -> list[tuple[str, int]]:
+        """Which items the model has, and in the request of which turn."""
+        both = zip(self.receipts, self.receipt_bodies, strict=True)
+        return [(item, body["turn"]) for (item, status), body in both if status == "delivered"]
 
 
 class _Answer(Exception):
@@ -242,9 +249,12 @@ def _session_state(
         gateway.changed.wait_for(lambda: gateway.inbox or gateway.stopped, wait)
         return {"items": gateway.inbox}
     if match := re.fullmatch(r"/session/inbox/(.+)/receipt", path):
+        if match.group(1) in gateway.withdrawn:
+            raise _Answer(409, "WITHDRAWN")
         gateway.receipts.append((match.group(1), body["status"]))
+        gateway.receipt_bodies.append(body)
         gateway.inbox = [item for item in gateway.inbox if item["id"] != match.group(1)]
-        return {}
+        return {"status": body["status"]}
     if path == "/session/checkpoint":
         gateway.checkpoints.append(body)
         return {}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bgagent_agent.runner import (
     Brief,
-    NudgeAttached,
+    Message,
+    MessageAttached,
     QueryDone,
     RunnerEvent,
     ToolCall,
@@ -29,7 +30,7 @@ class ScriptedRunner:
         self._running: asyncio.Task[None] | None = None
         self.prompts: list[str] = []
         self.brief: Brief | None = None
-        self.nudges: list[tuple[str, str]] = []
+        self.nudges: list[Message] = []
         self.cancelled: list[str] = []
         self.turns = 0
 
@@ -41,10 +42,11 @@ class ScriptedRunner:
     async def start(self, brief: Brief) -> None:
         self.brief = brief
         self.turns = brief.turns_used
-        await self.resume(brief.prompt)
+        await self.resume(brief.prompt, brief.message_ids)
 
-    async def resume(self, text: str) -> None:
+    async def resume(self, text: str, message_ids: tuple[str, ...] = ()) -> None:
         self.prompts.append(text)
+        await self._attach(message_ids)
         self._running = asyncio.create_task(self._play(self._queries.pop(0)))
 
     async def _play(self, query: Query) -> None:
@@ -71,18 +73,16 @@ class ScriptedRunner:
         target.write_text(content)
         await self.turn(f"Writing {name}.", "Write")
 
-    async def nudge(self, nudge_id: str, text: str, mode: str) -> bool:
+    async def nudge(self, message: Message) -> bool:
         if self._running is None or self._running.done():
             return False
-        self.nudges.append((nudge_id, text))
-        await self._events.put(NudgeAttached(nudge_id))
+        self.nudges.append(message)
+        await self._attach(message.ids)
         return True
 
-    async def answer(self, ask_id: str, text: str) -> bool:
-        return False
-
-    async def decide(self, gate_id: str, allow: bool, reason: str) -> bool:
-        return False
+    async def _attach(self, message_ids: tuple[str, ...]) -> None:
+        if message_ids:
+            await self._events.put(MessageAttached(message_ids, self.turns + 1))
 
     async def cancel(self, reason: str) -> None:
         self.cancelled.append(reason)

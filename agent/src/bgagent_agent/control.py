@@ -98,8 +98,9 @@ class Control(Protocol):
         """Waits a while for something to do; an empty answer means that there was nothing."""
         ...
 
-    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
-        """Says how far an inbox item has come."""
+    async def receipt(self, item_id: str, status: ReceiptStatus, turn: int | None = None) -> bool:
+        """Says how far an inbox item has come, `turn` when the model has it; False when the platform does not
+        take it, as for what was withdrawn meanwhile: such an item is not for the agent any more."""
         ...
 
     async def checkpoint(self, turn: int, commit: str) -> None:

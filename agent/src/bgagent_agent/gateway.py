@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -94,14 +95,15 @@ class GatewayControl:
         )
         return [InboxItem(str(item["id"]), str(item["kind"]), item) for item in data.get("items", [])]
 
-    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
-        """Receipts are idempotent; for an item that was withdrawn meanwhile there is none to give."""
+    async def receipt(self, item_id: str, status: ReceiptStatus, turn: int | None = None) -> bool:
+        """Idempotent; a withdrawn item is 409."""
+        body = {"attempt": self._attempt, "status": status} | ({} if turn is None else {"turn": turn})
         try:
-            await self._call(
-                "POST", f"/session/inbox/{item_id}/receipt", {"attempt": self._attempt, "status": status}
-            )
+            await self._call("POST", f"/session/inbox/{quote(item_id, safe='')}/receipt", body)
         except Refused as refusal:
             self._log.warning("a receipt was refused", item_id=item_id, reason=str(refusal))
+            return False
+        return True
 
     async def checkpoint(self, turn: int, commit: str) -> None:
         """Only after the push of `commit` was accepted."""
@@ -183,4 +185,5 @@ def _error(status: int, error: Mapping[str, Any], body: Mapping[str, Any]) -> Pl
             if isinstance(place.get("expected"), int):
                 return SequenceGap(place["expected"])
     kinds: dict[int, type[PlatformError]] = {401: Unauthorized, 406: PayloadUnsupported, 410: StaleAttempt}
-    return kinds.get(status, Refused)(message)
+    kind = kinds.get(status)
+    return Refused(message, code) if kind is None else kind(message)

@@ -19,7 +19,7 @@ from .payload import Session
 from .prompt import system_prompt, user_prompt
 from .redaction import Redactor
 from .reporter import Reporter
-from .runner import Brief, QueryDone, Runner, TurnSettled
+from .runner import Brief, Message, QueryDone, Runner, TurnSettled
 from .stop import Deadline, Stopped, StopSignal
 from .tools import Prepared, PushRefused, RemoteUnavailable, Tools, WorkspaceBroken
 from .verification import Verification
@@ -146,9 +146,9 @@ class Attempt:
     async def _steps(self) -> tuple[Outcome, Problem | None]:
         await self._prepare()
         await self._reporter.milestone("step:agent:start")
-        brief = self._brief()
-        if brief.turns_left <= 0:
+        if self._session.max_turns <= self._session.turns_used:
             return "max_turns", None
+        brief = self._brief(await self._inbox.take())
         done = await self._stop.guard(self._query(brief))
         while True:
             if done.reason != "completed":
@@ -160,14 +160,13 @@ class Attempt:
             if await self._finishing.commit(self._summary) is None:
                 return "no_change", None
             passed = await self._stop.guard(self._verification.run(self._session))
-            nudges = await self._inbox.take()
+            said = await self._inbox.take(questions=not passed)
             spent = self._narrator.turn >= self._session.max_turns
-            if passed and (spent or not nudges):
+            if passed and (spent or said is None):
                 return "completed", None
             if not passed and (spent or self._verification.attempts >= self._session.verify_attempts):
                 return "verification_failed", None
-            message = "\n\n".join(text for text in (self._verification.feedback, nudges) if text)
-            done = await self._stop.guard(self._query(message))
+            done = await self._stop.guard(self._query_again(self._verification.feedback, said))
 
     async def _prepare(self) -> None:
         session = self._session
@@ -196,12 +195,14 @@ class Attempt:
                 await self._tools.exclude_leftovers()
         await self._reporter.milestone("repo_setup_complete")
 
-    def _brief(self) -> Brief:
+    def _brief(self, said: Message | None) -> Brief:
         session, prepared = self._session, self._prepared
         if prepared is None:
             raise AssertionError("the repository is not prepared")
+        prompt = user_prompt(session, prepared.resumed_turn)
         return Brief(
-            prompt=user_prompt(session, prepared.resumed_turn),
+            prompt=prompt if said is None else f"{prompt}\n\n{said.text}",
+            message_ids=said.ids if said else (),
             system_prompt=system_prompt(session),
             directory=prepared.directory,
             model=session.model,
@@ -210,11 +211,16 @@ class Attempt:
             turns_used=session.turns_used,
         )
 
-    async def _query(self, work: Brief | str) -> QueryDone:
-        if isinstance(work, Brief):
-            await self._runner.start(work)
-        else:
-            await self._runner.resume(work)
+    async def _query(self, brief: Brief) -> QueryDone:
+        await self._runner.start(brief)
+        return await self._until_done()
+
+    async def _query_again(self, feedback: str, said: Message | None) -> QueryDone:
+        text = "\n\n".join(part for part in (feedback, said.text if said else "") if part)
+        await self._runner.resume(text, said.ids if said else ())
+        return await self._until_done()
+
+    async def _until_done(self) -> QueryDone:
         await self._inbox.open()
         async for event in self._events:
             if isinstance(event, QueryDone):

@@ -7,7 +7,7 @@ import time
 
 from .inbox import Inbox
 from .reporter import Reporter
-from .runner import ModelRetry, NudgeAttached, RunnerEvent, ToolCall, ToolEnded, TurnTaken
+from .runner import MessageAttached, ModelRetry, RunnerEvent, ToolCall, ToolEnded, TurnTaken
 
 # The one field of a tool's input that says what it does; everything else is detail.
 _TELLING = ("command", "file_path", "pattern", "path", "url")
@@ -69,8 +69,8 @@ class Narrator:
                 turn=event.turn,
                 **took,
             )
-        elif isinstance(event, NudgeAttached):
-            await self._inbox.delivered(event.nudge_id)
+        elif isinstance(event, MessageAttached):
+            await self._inbox.delivered(event.ids, event.turn)
         elif isinstance(event, ModelRetry):
             status = "no answer" if event.status is None else f"status {event.status}"
             await self._reporter.emit(

@@ -43,8 +43,10 @@ class LocalControl:
         await asyncio.Event().wait()
         return []
 
-    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
+    async def receipt(self, item_id: str, status: ReceiptStatus, turn: int | None = None) -> bool:
         """There are no items."""
+        del item_id, status, turn
+        return True
 
     async def checkpoint(self, turn: int, commit: str) -> None:
         """The snapshot is in the clone."""
