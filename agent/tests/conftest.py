@@ -17,6 +17,7 @@ import pytest
 from bgagent_agent.gateway import GatewayControl
 from bgagent_agent.harness import Harness, Seams
 from bgagent_agent.logs import Log
+from bgagent_agent.people import PolicyFactory
 from bgagent_agent.redaction import Redactor
 from bgagent_agent.stop import StopSignal
 from bgagent_agent.tools import Remote
@@ -119,6 +120,7 @@ class World:
     stop: StopSignal = field(default_factory=StopSignal)
     runner: ScriptedRunner | None = None
     log: io.StringIO = field(default_factory=io.StringIO)
+    policy: PolicyFactory | None = None
 
     @property
     def result(self) -> dict[str, Any]:
@@ -148,7 +150,7 @@ class World:
         tools = Workspace(workspace, private, remote, environment, uuid.uuid4().hex)
         self.runner = ScriptedRunner(*queries)
         runner = self.runner
-        seams = Seams(control, tools, lambda: runner, redactor, log)
+        seams = Seams(control, tools, lambda gate: runner.behind(gate), redactor, log, self.policy)
         try:
             session = await control.session()
             async with asyncio.timeout(60):

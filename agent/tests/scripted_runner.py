@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+from bgagent_agent.gate import Gate, OpenGate
+from bgagent_agent.own_tools import full_name
 from bgagent_agent.runner import (
     Brief,
     Message,
     MessageAttached,
+    OwnCall,
     QueryDone,
     RunnerEvent,
     ToolCall,
@@ -33,6 +37,12 @@ class ScriptedRunner:
         self.nudges: list[Message] = []
         self.cancelled: list[str] = []
         self.turns = 0
+        self.gate: Gate = OpenGate()
+
+    def behind(self, gate: Gate) -> ScriptedRunner:
+        """Itself; its calls are judged by this gate."""
+        self.gate = gate
+        return self
 
     @property
     def directory(self) -> Path:
@@ -65,6 +75,16 @@ class ScriptedRunner:
         call = ToolCall(f"call-{self.turns}", tool, {"command": f"work {self.turns}"})
         await self._events.put(TurnTaken(self.turns, "scripted", "", text, (call,)))
         return call
+
+    async def call(self, name: str, **said: Any) -> str:
+        """One turn in which the model calls one of the platform's own tools; what it reads in return."""
+        assert self.brief is not None
+        tool = next(tool for tool in self.brief.own_tools if tool.name == name)
+        call = await self.begin("", full_name(name))
+        result = await tool.run(OwnCall(call.id, self.turns, said))
+        await self._events.put(ToolEnded(self.turns, call, False, result))
+        await self._events.put(TurnSettled(self.turns))
+        return result
 
     async def write(self, name: str, content: str) -> None:
         """One turn that writes a file."""

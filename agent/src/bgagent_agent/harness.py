@@ -12,10 +12,11 @@ from .checkpoints import Checkpoints
 from .control import Control, Outcome, RunResult
 from .errors import EXIT_OK, EXIT_TERMINATED, PlatformError, Problem, TaskError
 from .finishing import Finishing
-from .inbox import Inbox
+from .gate import Gate
 from .logs import Log
 from .narrator import Narrator
 from .payload import Session
+from .people import People, PolicyFactory
 from .prompt import system_prompt, user_prompt
 from .redaction import Redactor
 from .reporter import Reporter
@@ -34,9 +35,10 @@ class Seams:
 
     control: Control
     tools: Tools
-    runner: Callable[[], Runner]
+    runner: Callable[[Gate], Runner]
     redactor: Redactor
     log: Log
+    policy: PolicyFactory | None = None
 
 
 class Harness:
@@ -79,13 +81,14 @@ class Attempt:
         self._stop = stop
         self._heartbeat_s = heartbeat_s
         self._control, self._tools, self._log = seams.control, seams.tools, seams.log
-        self._runner = seams.runner()
         self._deadline = Deadline(session.remaining_s)
         self._reporter = Reporter(
             seams.control, seams.redactor, seams.log, last_seq=session.last_client_seq, trace=session.trace
         )
-        self._inbox = Inbox(seams.control, self._runner, stop, seams.log)
-        self._narrator = Narrator(self._reporter, self._inbox, session.turns_used, session.trace)
+        self._people = People(seams.control, stop, self._reporter, seams.redactor, seams.log)
+        self._runner = seams.runner(self._people.gate(session, seams.policy, self._deadline))
+        self._inbox = self._people.inbox(self._runner)
+        self._narrator = Narrator(self._reporter, session.turns_used, session.trace)
         self._checkpoints = Checkpoints(seams.tools, seams.control, self._reporter, seams.log)
         self._verification = Verification(seams.tools, self._reporter, seams.redactor, self._deadline)
         self._finishing = Finishing(seams.tools, self._reporter, seams.redactor, session)
@@ -108,7 +111,10 @@ class Attempt:
                     self._watch_clock(),
                 )
             ]
-            code = await self._work()
+            try:
+                code = await self._work()
+            finally:
+                await self._people.close()
             for task in beside:
                 task.cancel()
         return code
@@ -209,9 +215,12 @@ class Attempt:
             tools=session.tools,
             turns_left=session.max_turns - session.turns_used,
             turns_used=session.turns_used,
+            own_tools=self._people.tools,
+            remind=self._people.progress.remind,
         )
 
     async def _query(self, brief: Brief) -> QueryDone:
+        self._people.progress.begin()
         await self._runner.start(brief)
         return await self._until_done()
 
@@ -229,6 +238,7 @@ class Attempt:
                 self._summary = event.text or self._summary
                 return event
             await self._narrator.tell(event)
+            await self._people.heard(event, self._inbox)
             if isinstance(event, TurnSettled):
                 self._checkpoints.request(event.turn)
         return QueryDone("crashed", self._summary, None, "the agent's events ended before the work did")

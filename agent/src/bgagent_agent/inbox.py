@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from . import wording
+from .asks import Asks
 from .control import Control, InboxItem
+from .desk import Desk
 from .logs import Log
 from .runner import MODES, Message, Mode, Runner, joined
 from .stop import StopReason, StopSignal
@@ -14,6 +16,8 @@ from .stop import StopReason, StopSignal
 _REPEATED_POLL_S = 1.0
 _STOPS: dict[str, StopReason] = {"cancel": "cancelled", "time_up": "time_up"}
 _NUDGE, _ASK = "nudge", "ask"
+# What people say to something that the agent asked, and the field that names what.
+_REPLIES = {"answer": "question_id", "decision": "request_id"}
 
 
 class Inbox:
@@ -23,10 +27,14 @@ class Inbox:
     taken, because it was withdrawn, never reaches the model. What came at once goes as one message.
     """
 
-    def __init__(self, control: Control, runner: Runner, stop: StopSignal, log: Log) -> None:
+    def __init__(
+        self, control: Control, runner: Runner, stop: StopSignal, desk: Desk, asks: Asks, log: Log
+    ) -> None:
         self._control = control
         self._runner = runner
         self._stop = stop
+        self._desk = desk
+        self._asks = asks
         self._log = log
         self._seen: set[str] = set()
         self._kinds: dict[str, str] = {}
@@ -81,11 +89,15 @@ class Inbox:
                 self._stop.request(_STOPS[item.kind])
         said = []
         for item in items:
-            if item.kind not in (*_STOPS, _NUDGE, _ASK):
+            if item.kind in _REPLIES:
+                self._desk.put(str(item.fields.get(_REPLIES[item.kind], "")), item)
+            elif item.kind not in (*_STOPS, _NUDGE, _ASK):
                 self._log.warning("an inbox item of an unknown kind", kind=item.kind)
             taken = await self._control.receipt(item.id, "acknowledged")
             if taken and item.kind in (_NUDGE, _ASK):
                 self._kinds[item.id] = item.kind
+                if item.kind == _ASK:
+                    self._asks.arrived(item.id)
                 said.append(_message(item))
         await self._say(said)
 

@@ -18,6 +18,7 @@ from .logs import Log
 from .redaction import Redactor
 from .runner import Brief, Message, MessageAttached, QueryDone, RunnerEvent, ToolCall, joined
 from .sdk_options import ModelAccess, cli_environment, cli_options
+from .sdk_tools import SdkTools
 from .steer import HELD_BACK, Steer
 from .transcript import Transcript, ending
 
@@ -61,12 +62,16 @@ class SdkRunner:
         self._out_of_turns = False
         self._asked = False
         self._steer = Steer()
+        self._own = SdkTools((), self._current_turn)
+        self._remind: Callable[[], str | None] = lambda: None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
 
     async def start(self, brief: Brief) -> None:
         """Starts the CLI, which takes about a second, and sends the prompt."""
         self._transcript = Transcript(brief.turns_used)
         self._turn_limit = brief.turns_used + brief.turns_left
+        self._own = SdkTools(brief.own_tools, self._current_turn)
+        self._remind = brief.remind
         for name in ("cli", "tmp"):
             (self._private / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this mode the CLI accepts hooks and never calls them, so the gate would be open.
@@ -79,7 +84,9 @@ class SdkRunner:
             "PostToolBatch": [HookMatcher(hooks=[self._between_turns], timeout=60)],
             "UserPromptSubmit": [HookMatcher(hooks=[self._before_prompt], timeout=60)],
         }
-        self._client = ClaudeSDKClient(cli_options(brief, self._environment, hooks, self._note_stderr))
+        self._client = ClaudeSDKClient(
+            cli_options(brief, self._environment, hooks, self._note_stderr, self._own)
+        )
         try:
             await self._client.connect()
             self._reader = asyncio.create_task(self._read(self._client))
@@ -196,9 +203,15 @@ class SdkRunner:
         self._transcript.gated.add(name)
         if self._stopping:
             return {"continue_": False, **_denial("the task is being stopped")}
+        call = ToolCall(name, str(data["tool_name"]), dict(data["tool_input"]))
+        if call.name in self._own.names:
+            # What the model says to people is not what a person wants to replace.
+            own = await self._judged(call)
+            if own.allow:
+                self._own.announce(call)
+            return {} if own.allow else _denial(own.reason)
         if self._steer.holds_back:
             return _denial(HELD_BACK)
-        call = ToolCall(name, str(data["tool_name"]), dict(data["tool_input"]))
         verdict = await self._steer.unless_steered(self._judged(call))
         if verdict is None and (message := self._steer.take()):
             self._steer.holds_back = True
@@ -235,6 +248,8 @@ class SdkRunner:
         if message := self._steer.take():
             # No tool started: what is sent before this hook returns is in the very next request.
             await self._send(message)
+        if reminder := self._remind():
+            return {"hookSpecificOutput": {"hookEventName": "PostToolBatch", "additionalContext": reminder}}
         return {}
 
     async def _before_prompt(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
@@ -243,6 +258,9 @@ class SdkRunner:
         if self._stopping or self._out_of_turns:
             return {"decision": "block", "reason": "the task's limit of turns is reached"}
         return {}
+
+    def _current_turn(self) -> int:
+        return self._transcript.current
 
     def _note_stderr(self, line: str) -> None:
         if len(line) <= _STDERR_LINE_CHARS:
