@@ -17,11 +17,13 @@ import pytest
 from bgagent_agent.gateway import GatewayControl
 from bgagent_agent.harness import Harness, Seams
 from bgagent_agent.logs import Log
+from bgagent_agent.people import PolicyFactory
 from bgagent_agent.redaction import Redactor
 from bgagent_agent.stop import StopSignal
 from bgagent_agent.tools import Remote
 from bgagent_agent.workspace import Workspace
 from fake_gateway import GIT, HARNESS, FakeGateway
+from messages_api import assistant_turns
 from scripted_runner import Query, ScriptedRunner
 
 TASK = "01JTASK"
@@ -118,6 +120,7 @@ class World:
     stop: StopSignal = field(default_factory=StopSignal)
     runner: ScriptedRunner | None = None
     log: io.StringIO = field(default_factory=io.StringIO)
+    policy: PolicyFactory | None = None
 
     @property
     def result(self) -> dict[str, Any]:
@@ -147,7 +150,7 @@ class World:
         tools = Workspace(workspace, private, remote, environment, uuid.uuid4().hex)
         self.runner = ScriptedRunner(*queries)
         runner = self.runner
-        seams = Seams(control, tools, lambda: runner, redactor, log)
+        seams = Seams(control, tools, lambda gate: runner.behind(gate), redactor, log, self.policy)
         try:
             session = await control.session()
             async with asyncio.timeout(60):
@@ -163,4 +166,15 @@ def world(tmp_path: Path) -> Iterator[World]:
     gateway = FakeGateway(tmp_path / "remote", make_payload())
     gateway.start()
     yield World(tmp_path, bare, gateway)
+    gateway.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[FakeGateway]:
+    """A gateway whose model calls one tool and then ends."""
+    touch = {"name": "Bash", "input": {"command": "touch made.txt"}}
+    gateway = FakeGateway(tmp_path, make_payload())
+    gateway.model = lambda body: {"tools": [touch]} if assistant_turns(body) == 0 else {"text": "Over."}
+    gateway.start()
+    yield gateway
     gateway.stop()

@@ -22,6 +22,7 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
+from fake_people import FakePeople, Refusal
 from messages_api import stream_step
 
 HARNESS, GIT, MODEL = "harness-token-4711", "git-token-4711", "model-token-4711"
@@ -46,6 +47,9 @@ class FakeGateway:
         self.heartbeats: list[dict[str, Any]] = []
         self.checkpoints: list[dict[str, Any]] = []
         self.receipts: list[tuple[str, str]] = []
+        self.receipt_bodies: list[dict[str, Any]] = []
+        self.withdrawn: set[str] = set()
+        self.people = FakePeople(self.post, self.note)
         self.results: list[dict[str, Any]] = []
         self.inbox: list[dict[str, Any]] = []
         self.remaining_s = float(payload["limits"]["remaining_s"])
@@ -95,14 +99,13 @@ class FakeGateway:
     def milestones(self) -> list[str]:
         return [e["metadata"]["milestone"] for e in self.events if e["event_type"] == "agent_milestone"]
 
-    def post(self, item: dict[str, Any]) -> None:
-        self.note(lambda: self.inbox.append(item))
+    def post(self, *items: dict[str, Any]) -> None:
+        self.note(lambda: self.inbox.extend(items))
 
-
-class _Answer(Exception):
-    def __init__(self, status: int, code: str, **extra: Any) -> None:
-        self.status = status
-        self.body = {"error": {"code": code, "message": code.lower(), "request_id": "r", **extra}}
+    def delivered(self) -> list[tuple[str, int]]:
+        """Which items the model has, and in the request of which turn."""
+        both = zip(self.receipts, self.receipt_bodies, strict=True)
+        return [(item, body["turn"]) for (item, status), body in both if status == "delivered"]
 
 
 def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
@@ -133,7 +136,7 @@ def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
                     self._model(body)
                 else:
                     self._session(url.path, parse_qs(url.query), body)
-            except _Answer as answer:
+            except Refusal as answer:
                 self._json(answer.status, answer.body)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
@@ -189,17 +192,17 @@ def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
 
         def _session(self, path: str, query: dict[str, list[str]], raw: bytes) -> None:
             if self.headers.get("Authorization") != f"Bearer {HARNESS}":
-                raise _Answer(401, "UNAUTHORIZED")
+                raise Refusal(401, "UNAUTHORIZED")
             if gateway.stale:
-                raise _Answer(410, "STALE_EPOCH")
+                raise Refusal(410, "STALE_EPOCH")
             for fault in list(gateway.faults):
                 pattern, status, extra = fault
                 if re.search(pattern, path):
                     gateway.faults.remove(fault)
-                    raise _Answer(status, "SEQUENCE_GAP" if status == 409 else "SERVICE_UNAVAILABLE", **extra)
+                    raise Refusal(status, "SEQUENCE_GAP" if status == 409 else "SERVICE_UNAVAILABLE", **extra)
             body = json.loads(raw) if raw else {}
             if raw and body.get("attempt") != gateway.attempt:
-                raise _Answer(410, "STALE_EPOCH")
+                raise Refusal(410, "STALE_EPOCH")
             answer = _session_call(gateway, self.command, path, query, body)
             self._json(202 if answer.get("state") == "starting" else 200, {"data": answer})
 
@@ -231,7 +234,7 @@ def _session_state(
             if event["client_seq"] <= len(gateway.events):
                 continue
             if event["client_seq"] != len(gateway.events) + 1:
-                raise _Answer(409, "SEQUENCE_GAP", expected=len(gateway.events) + 1)
+                raise Refusal(409, "SEQUENCE_GAP", expected=len(gateway.events) + 1)
             gateway.events.append(event)
         return {"last_client_seq": len(gateway.events)}
     if path == "/session/heartbeat":
@@ -242,22 +245,27 @@ def _session_state(
         gateway.changed.wait_for(lambda: gateway.inbox or gateway.stopped, wait)
         return {"items": gateway.inbox}
     if match := re.fullmatch(r"/session/inbox/(.+)/receipt", path):
+        if match.group(1) in gateway.withdrawn:
+            raise Refusal(409, "WITHDRAWN")
         gateway.receipts.append((match.group(1), body["status"]))
+        gateway.receipt_bodies.append(body)
         gateway.inbox = [item for item in gateway.inbox if item["id"] != match.group(1)]
-        return {}
+        return {"status": body["status"]}
+    if (reply := gateway.people.call(path, body)) is not None:
+        return reply
     if path == "/session/checkpoint":
         gateway.checkpoints.append(body)
         return {}
     if path == "/session/result":
         gateway.results.append(body)
         return {}
-    raise _Answer(404, "NOT_FOUND")
+    raise Refusal(404, "NOT_FOUND")
 
 
 def _git(gateway: FakeGateway, handler: Any, path: str, query: str, body: bytes) -> None:
     expected = "Basic " + base64.b64encode(f"bgagent:{GIT}".encode()).decode()
     if gateway.stale:
-        raise _Answer(410, "STALE_EPOCH")
+        raise Refusal(410, "STALE_EPOCH")
     if handler.headers.get("Authorization") != expected:
         handler.send_response(401)
         handler.send_header("WWW-Authenticate", 'Basic realm="git"')
@@ -267,7 +275,7 @@ def _git(gateway: FakeGateway, handler: Any, path: str, query: str, body: bytes)
     for fault in list(gateway.faults):
         if re.search(fault[0], f"/git{path}?{query}"):
             gateway.faults.remove(fault)
-            raise _Answer(fault[1], "SERVICE_UNAVAILABLE")
+            raise Refusal(fault[1], "SERVICE_UNAVAILABLE")
     env = {
         "PATH": os.environ["PATH"],
         "GIT_PROJECT_ROOT": str(gateway.repositories),

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+from bgagent_agent.gate import Gate, OpenGate
+from bgagent_agent.own_tools import full_name
 from bgagent_agent.runner import (
     Brief,
-    NudgeAttached,
+    Message,
+    MessageAttached,
+    OwnCall,
     QueryDone,
     RunnerEvent,
     ToolCall,
@@ -29,9 +34,15 @@ class ScriptedRunner:
         self._running: asyncio.Task[None] | None = None
         self.prompts: list[str] = []
         self.brief: Brief | None = None
-        self.nudges: list[tuple[str, str]] = []
+        self.nudges: list[Message] = []
         self.cancelled: list[str] = []
         self.turns = 0
+        self.gate: Gate = OpenGate()
+
+    def behind(self, gate: Gate) -> ScriptedRunner:
+        """Itself; its calls are judged by this gate."""
+        self.gate = gate
+        return self
 
     @property
     def directory(self) -> Path:
@@ -41,10 +52,11 @@ class ScriptedRunner:
     async def start(self, brief: Brief) -> None:
         self.brief = brief
         self.turns = brief.turns_used
-        await self.resume(brief.prompt)
+        await self.resume(brief.prompt, brief.message_ids)
 
-    async def resume(self, text: str) -> None:
+    async def resume(self, text: str, message_ids: tuple[str, ...] = ()) -> None:
         self.prompts.append(text)
+        await self._attach(message_ids)
         self._running = asyncio.create_task(self._play(self._queries.pop(0)))
 
     async def _play(self, query: Query) -> None:
@@ -64,6 +76,16 @@ class ScriptedRunner:
         await self._events.put(TurnTaken(self.turns, "scripted", "", text, (call,)))
         return call
 
+    async def call(self, name: str, **said: Any) -> str:
+        """One turn in which the model calls one of the platform's own tools; what it reads in return."""
+        assert self.brief is not None
+        tool = next(tool for tool in self.brief.own_tools if tool.name == name)
+        call = await self.begin("", full_name(name))
+        result = await tool.run(OwnCall(call.id, self.turns, said))
+        await self._events.put(ToolEnded(self.turns, call, False, result))
+        await self._events.put(TurnSettled(self.turns))
+        return result
+
     async def write(self, name: str, content: str) -> None:
         """One turn that writes a file."""
         target = self.directory / name
@@ -71,18 +93,16 @@ class ScriptedRunner:
         target.write_text(content)
         await self.turn(f"Writing {name}.", "Write")
 
-    async def nudge(self, nudge_id: str, text: str, mode: str) -> bool:
+    async def nudge(self, message: Message) -> bool:
         if self._running is None or self._running.done():
             return False
-        self.nudges.append((nudge_id, text))
-        await self._events.put(NudgeAttached(nudge_id))
+        self.nudges.append(message)
+        await self._attach(message.ids)
         return True
 
-    async def answer(self, ask_id: str, text: str) -> bool:
-        return False
-
-    async def decide(self, gate_id: str, allow: bool, reason: str) -> bool:
-        return False
+    async def _attach(self, message_ids: tuple[str, ...]) -> None:
+        if message_ids:
+            await self._events.put(MessageAttached(message_ids, self.turns + 1))
 
     async def cancel(self, reason: str) -> None:
         self.cancelled.append(reason)

@@ -200,7 +200,7 @@ async def test_a_nudge_is_in_the_next_request_of_the_model(world: World) -> None
     world.gateway.model = model
     async with harness(world) as process:
         await world.gateway.until(lambda: len(world.gateway.events) >= 6)
-        world.gateway.post({"id": "n1", "kind": "nudge", "text": "rename nothing please"})
+        world.gateway.post({"id": "n1", "kind": "nudge", "mode": "next", "text": "rename nothing please"})
         await world.gateway.until(lambda: ("n1", "acknowledged") in world.gateway.receipts)
         (world.root / "workspace" / "pricing" / "go").touch()
         await world.gateway.until(lambda: ("n1", "delivered") in world.gateway.receipts)

@@ -12,6 +12,7 @@ import pytest
 from bgagent_agent import message
 from bgagent_agent.config import read_settings
 from bgagent_agent.errors import ConfigurationError, PayloadUnsupported, Refused
+from bgagent_agent.own_tools import NAMES
 from bgagent_agent.payload import parse_session
 from bgagent_agent.processes import MARK_VARIABLE, kill_marked, marked, run
 from bgagent_agent.prompt import system_prompt
@@ -74,11 +75,12 @@ def test_a_malformed_payload_names_what_is_wrong(field: str) -> None:
 
 
 def test_the_built_in_system_prompt_is_used_only_when_the_platform_sent_none() -> None:
-    assert system_prompt(parse_session(make_payload())) == "Be brief."
+    assert system_prompt(parse_session(make_payload())).startswith("Be brief.\n\n---\nPeople can speak")
     payload = make_payload(prompt={"user": "x", "system": "", "prompt_version": ""})
     text = system_prompt(parse_session(payload))
     assert "acme/pricing" in text
     assert "bgagent/01JTASK" in text
+    assert all(name in text for name in NAMES)
 
 
 @pytest.mark.parametrize(

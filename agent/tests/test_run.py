@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from bgagent_agent.runner import QueryDone
 from conftest import BRANCH, GREEN, RED, WIP, World, git
 from scripted_runner import ScriptedRunner
@@ -146,18 +144,6 @@ async def test_every_turn_that_changed_the_tree_is_kept_as_a_checkpoint(world: W
     assert world.remote("rev-parse", f"{WIP}^") == world.remote("rev-parse", "main")
 
 
-async def test_nudges_reach_the_agent_once_and_are_receipted(world: World) -> None:
-    async def work(run: ScriptedRunner) -> None:
-        await run.write("pricing.py", GREEN)
-        world.gateway.post({"id": "n1", "kind": "nudge", "text": "keep it short"})
-        await world.gateway.until(lambda: ("n1", "delivered") in world.gateway.receipts)
-
-    assert await world.run(work) == 0
-    assert world.runner is not None
-    assert world.runner.nudges == [("n1", "keep it short")]
-    assert world.gateway.receipts == [("n1", "acknowledged"), ("n1", "delivered")]
-
-
 async def test_a_setup_command_that_fails_is_a_configuration_error(world: World) -> None:
     world.gateway.payload["commands"]["setup"] = "echo no such package; exit 3"
     assert await world.run() == 0
@@ -205,30 +191,3 @@ async def test_commits_of_the_agent_stay_and_the_last_one_gets_the_trailers(worl
     assert message.startswith("Add instead of subtract\n")
     assert "Task-Id: 01JTASK" in message
     assert world.remote("rev-list", "--count", f"main..{BRANCH}") == "1"
-
-
-async def test_a_nudge_during_verification_gets_a_query_of_its_own(world: World) -> None:
-    world.gateway.payload["commands"]["test"] = (
-        "until [ -e .git/go ]; do sleep 0.05; done; grep -q + pricing.py"
-    )
-
-    async def fix(run: ScriptedRunner) -> None:
-        await run.write("pricing.py", GREEN)
-
-    async def nudge() -> None:
-        await world.gateway.until(lambda: "verify_started" in world.gateway.milestones())
-        world.gateway.post({"id": "n1", "kind": "nudge", "text": "add a comment"})
-        await world.gateway.until(lambda: world.gateway.receipts)
-        (world.root / "workspace" / "pricing" / ".git" / "go").touch()
-
-    async def comment(run: ScriptedRunner) -> None:
-        await run.write("pricing.py", f"{GREEN}# sum\n")
-
-    nudging = asyncio.create_task(nudge())
-    assert await world.run(fix, comment) == 0
-    await nudging
-    assert world.result["outcome"] == "completed"
-    assert world.runner is not None
-    assert world.runner.prompts[1] == "add a comment"
-    assert ("n1", "delivered") in world.gateway.receipts
-    assert world.pushed() == f"{GREEN}# sum\n"

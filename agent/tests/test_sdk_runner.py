@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgagent_agent.gate import Gate, OpenGate, Verdict
-from bgagent_agent.logs import Log
-from bgagent_agent.processes import MARK_VARIABLE, kill_marked
-from bgagent_agent.redaction import Redactor
-from bgagent_agent.runner import Brief, QueryDone, ToolCall
-from bgagent_agent.sdk_options import ModelAccess
-from bgagent_agent.sdk_runner import SdkRunner
-from conftest import make_payload
-from fake_gateway import MODEL, FakeGateway
+from bgagent_agent.gate import OpenGate, Verdict
+from bgagent_agent.runner import ToolCall
+from fake_gateway import FakeGateway
 from messages_api import assistant_turns, tool_results
-
-TOUCH = {"name": "Bash", "input": {"command": "touch made.txt"}}
+from sdk_world import done, running
 
 
 class Denying:
@@ -39,48 +27,6 @@ class Denying:
         if self.error:
             raise self.error
         return Verdict(False, "rule no-bash: not on this repository")
-
-
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[FakeGateway]:
-    """A gateway whose model calls one tool and then ends."""
-    gateway = FakeGateway(tmp_path, make_payload())
-    gateway.model = lambda body: {"tools": [TOUCH]} if assistant_turns(body) == 0 else {"text": "Over."}
-    gateway.start()
-    yield gateway
-    gateway.stop()
-
-
-@asynccontextmanager
-async def running(
-    gateway: FakeGateway, root: Path, gate: Gate, **environment: str
-) -> AsyncIterator[SdkRunner]:
-    """A runner that has been started in an empty directory."""
-    mark = uuid.uuid4().hex
-    tools = {"PATH": os.environ["PATH"], "HOME": str(root), MARK_VARIABLE: mark, **environment}
-    redactor = Redactor()
-
-    async def kill() -> None:
-        await kill_marked(mark)
-
-    access = ModelAccess(f"{gateway.url}/model", MODEL, 1)
-    runner = SdkRunner(access, gate, redactor, root / "private", tools, kill, Log(redactor))
-    work = root / "work"
-    work.mkdir(exist_ok=True)
-    await runner.start(Brief("Go.", "", str(work), "claude-sonnet-4-5", ("Bash", "Read"), 5, 0))
-    try:
-        yield runner
-    finally:
-        await runner.cancel("the test is over")
-
-
-async def done(runner: SdkRunner) -> QueryDone:
-    """The end of the query."""
-    async with asyncio.timeout(60):
-        async for event in runner.events():
-            if isinstance(event, QueryDone):
-                return event
-    raise AssertionError("no end")
 
 
 async def test_a_denied_call_does_not_run_and_the_model_reads_why(

@@ -9,7 +9,7 @@ import sys
 
 from .config import Settings, read_settings, scrub_process
 from .errors import EXIT_INTERNAL, ConfigurationError, PlatformError
-from .gate import OpenGate
+from .gate import Gate
 from .gateway import GatewayControl
 from .harness import Harness, Seams
 from .logs import Log
@@ -70,21 +70,21 @@ async def _attempt(
     )
     access = ModelAccess(f"{settings.gateway_url}/model", settings.model_token, settings.model_retries)
 
-    def runner() -> Runner:
-        return _sdk(access, redactor, settings, workspace, log)
+    def runner(gate: Gate) -> Runner:
+        return _sdk(access, gate, redactor, settings, workspace, log)
 
     seams = Seams(control, workspace, runner, redactor, log)
     return await Harness(seams, stop, settings.heartbeat_s).run(session)
 
 
 def _sdk(
-    access: ModelAccess, redactor: Redactor, settings: Settings, workspace: Workspace, log: Log
+    access: ModelAccess, gate: Gate, redactor: Redactor, settings: Settings, workspace: Workspace, log: Log
 ) -> Runner:
     # Imported late: it takes most of a second, and a session that never starts need not pay for it.
     from .sdk_runner import SdkRunner
 
     return SdkRunner(
-        access, OpenGate(), redactor, settings.private, workspace.tool_environment, workspace.kill, log
+        access, gate, redactor, settings.private, workspace.tool_environment, workspace.kill, log
     )
 
 

@@ -24,6 +24,9 @@ Outcome = Literal[
     "failed",
 ]
 ReceiptStatus = Literal["acknowledged", "delivered"]
+# nobody: there are no people in this run.
+QuestionStatus = Literal["open", "answered", "expired", "nobody"]
+ApprovalStatus = Literal["pending", "approved", "denied", "timed_out"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,52 @@ class Pulse:
 
 @dataclass(frozen=True)
 class InboxItem:
-    """Something the platform wants from the running agent: cancel, time_up, nudge, ask or decision."""
+    """Something for the running agent: cancel, time_up, nudge, ask, answer or decision."""
 
     id: str
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class QuestionState:
+    """How far a question of the agent is; `text` is the answer, `sender` who gave it."""
+
+    id: str
+    state: QuestionStatus
+    remaining_s: float
+    text: str = ""
+    sender: str = ""
+
+
+@dataclass(frozen=True)
+class ApprovalRequest:
+    """A tool call that a person is asked about. `client_id` is the call's own: asking again changes nothing.
+
+    `input` is what people see of it, without secrets; `input_sha256` is that of all of it.
+    """
+
+    client_id: str
+    tool_name: str
+    input: Mapping[str, Any]
+    truncated: bool
+    input_sha256: str
+    rule_ids: tuple[str, ...]
+    severity: str
+    summary: str
+    timeout_s: int
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ApprovalState:
+    """How far a gate is; `reason` is what the one who denied has said."""
+
+    id: str
+    state: ApprovalStatus
+    remaining_s: float
+    scope: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,8 +142,29 @@ class Control(Protocol):
         """Waits a while for something to do; an empty answer means that there was nothing."""
         ...
 
-    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
-        """Says how far an inbox item has come."""
+    async def receipt(self, item_id: str, status: ReceiptStatus, turn: int | None = None) -> bool:
+        """Says how far an inbox item has come, `turn` when the model has it; False when the platform does not
+        take it, as for what was withdrawn meanwhile: such an item is not for the agent any more."""
+        ...
+
+    async def answer_ask(self, ask_id: str, text: str, turn: int) -> None:
+        """The agent's answer to a person's question; raises `Refused` when nobody waits for it any more."""
+        ...
+
+    async def ask_person(self, client_id: str, question: str, options: Sequence[str]) -> QuestionState:
+        """Puts a question of the agent to people; the same `client_id` is the same question."""
+        ...
+
+    async def expire_question(self, question_id: str) -> QuestionState:
+        """Nobody waits any more; the answer says whether one had come before that."""
+        ...
+
+    async def approval(self, request: ApprovalRequest, *, once: bool = False) -> ApprovalState:
+        """Opens a gate, or reads it; `once` without retries. Raises `Refused` when there may be no more."""
+        ...
+
+    async def expire_approval(self, request_id: str) -> ApprovalState:
+        """Nobody waits any more; the answer says whether a decision had come before that."""
         ...
 
     async def checkpoint(self, turn: int, commit: str) -> None:

@@ -55,9 +55,13 @@ class Unreachable(PlatformError):
 
 
 class Refused(PlatformError):
-    """The platform rejected a request as malformed: a defect on one side, never worth a retry."""
+    """The platform rejected a request, for good; `code` says why in a word, for example WITHDRAWN."""
 
     exit_code = EXIT_INTERNAL
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class SequenceGap(Exception):

@@ -7,10 +7,21 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
-from .control import Event, InboxItem, Pulse, ReceiptStatus, RunResult
+from .control import (
+    ApprovalRequest,
+    ApprovalState,
+    ApprovalStatus,
+    Event,
+    InboxItem,
+    Pulse,
+    QuestionState,
+    ReceiptStatus,
+    RunResult,
+)
 from .errors import (
     PayloadUnsupported,
     PlatformError,
@@ -94,14 +105,45 @@ class GatewayControl:
         )
         return [InboxItem(str(item["id"]), str(item["kind"]), item) for item in data.get("items", [])]
 
-    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
-        """Receipts are idempotent; for an item that was withdrawn meanwhile there is none to give."""
+    async def receipt(self, item_id: str, status: ReceiptStatus, turn: int | None = None) -> bool:
+        """Idempotent; a withdrawn item is 409."""
+        body = {"attempt": self._attempt, "status": status} | ({} if turn is None else {"turn": turn})
         try:
-            await self._call(
-                "POST", f"/session/inbox/{item_id}/receipt", {"attempt": self._attempt, "status": status}
-            )
+            await self._call("POST", f"/session/inbox/{quote(item_id, safe='')}/receipt", body)
         except Refused as refusal:
             self._log.warning("a receipt was refused", item_id=item_id, reason=str(refusal))
+            return False
+        return True
+
+    async def answer_ask(self, ask_id: str, text: str, turn: int) -> None:
+        """Idempotent."""
+        await self._post(f"/session/asks/{quote(ask_id, safe='')}/answer", {"text": text, "turn": turn})
+
+    async def ask_person(self, client_id: str, question: str, options: Sequence[str]) -> QuestionState:
+        """How long to wait is the platform's to say."""
+        body: dict[str, Any] = {"client_id": client_id, "question": question}
+        if options:
+            body["options"] = list(options)
+        data = await self._post("/session/questions", body)
+        return _question(str(data["question_id"]), data)
+
+    async def expire_question(self, question_id: str) -> QuestionState:
+        """An answer that was first wins."""
+        path = f"/session/questions/{quote(question_id, safe='')}/expire"
+        return _question(question_id, await self._post(path, {}))
+
+    async def approval(self, request: ApprovalRequest, *, once: bool = False) -> ApprovalState:
+        """Idempotent by the call's id, so it reads as well."""
+        body = asdict(request)
+        if not request.truncated:
+            del body["truncated"]
+        data = await self._post("/session/approvals", body, once=once)
+        return _approval(str(data["request_id"]), data)
+
+    async def expire_approval(self, request_id: str) -> ApprovalState:
+        """A decision that was first wins."""
+        path = f"/session/approvals/{quote(request_id, safe='')}/expire"
+        return _approval(request_id, await self._post(path, {}))
 
     async def checkpoint(self, turn: int, commit: str) -> None:
         """Only after the push of `commit` was accepted."""
@@ -117,6 +159,10 @@ class GatewayControl:
         """Closes the connection pool."""
         await self._http.aclose()
 
+    async def _post(self, path: str, body: Mapping[str, Any], *, once: bool = False) -> Mapping[str, Any]:
+        patience = 0.0 if once else None
+        return (await self._call("POST", path, {"attempt": self._attempt, **body}, patience_s=patience))[1]
+
     async def _call(
         self,
         method: str,
@@ -125,10 +171,11 @@ class GatewayControl:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
+        patience_s: float | None = None,
     ) -> tuple[int, Mapping[str, Any]]:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        deadline = began + self._patience_s
+        deadline = began + (self._patience_s if patience_s is None else patience_s)
         delay = _FIRST_DELAY_S
         while True:
             wait, failing = delay, False
@@ -152,6 +199,37 @@ class GatewayControl:
             self._log.warning("the agent gateway did not answer", call=f"{method} {path}", reason=reason)
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
             delay = min(delay * 2, _LONGEST_DELAY_S)
+
+
+def _question(question_id: str, data: Mapping[str, Any]) -> QuestionState:
+    state = data.get("state")
+    return QuestionState(
+        question_id,
+        "answered" if state == "answered" else "open" if state == "open" else "expired",
+        _seconds(data),
+        str(data.get("text") or ""),
+        str(data.get("from") or ""),
+    )
+
+
+def _approval(request_id: str, data: Mapping[str, Any]) -> ApprovalState:
+    """A state that is not known here is a denial."""
+    known: dict[str, ApprovalStatus] = {
+        "pending": "pending",
+        "approved": "approved",
+        "timed_out": "timed_out",
+    }
+    return ApprovalState(
+        request_id,
+        known.get(str(data.get("state")), "denied"),
+        _seconds(data),
+        str(data.get("scope") or ""),
+        str(data.get("reason") or ""),
+    )
+
+
+def _seconds(data: Mapping[str, Any]) -> float:
+    return float(data.get("remaining_s") or 0.0)
 
 
 def _retry_after(response: httpx2.Response) -> float:
@@ -183,4 +261,5 @@ def _error(status: int, error: Mapping[str, Any], body: Mapping[str, Any]) -> Pl
             if isinstance(place.get("expected"), int):
                 return SequenceGap(place["expected"])
     kinds: dict[int, type[PlatformError]] = {401: Unauthorized, 406: PayloadUnsupported, 410: StaleAttempt}
-    return kinds.get(status, Refused)(message)
+    kind = kinds.get(status)
+    return Refused(message, code) if kind is None else kind(message)

@@ -12,14 +12,15 @@ from .checkpoints import Checkpoints
 from .control import Control, Outcome, RunResult
 from .errors import EXIT_OK, EXIT_TERMINATED, PlatformError, Problem, TaskError
 from .finishing import Finishing
-from .inbox import Inbox
+from .gate import Gate
 from .logs import Log
 from .narrator import Narrator
 from .payload import Session
+from .people import People, PolicyFactory
 from .prompt import system_prompt, user_prompt
 from .redaction import Redactor
 from .reporter import Reporter
-from .runner import Brief, QueryDone, Runner, TurnSettled
+from .runner import Brief, Message, QueryDone, Runner, TurnSettled
 from .stop import Deadline, Stopped, StopSignal
 from .tools import Prepared, PushRefused, RemoteUnavailable, Tools, WorkspaceBroken
 from .verification import Verification
@@ -34,9 +35,10 @@ class Seams:
 
     control: Control
     tools: Tools
-    runner: Callable[[], Runner]
+    runner: Callable[[Gate], Runner]
     redactor: Redactor
     log: Log
+    policy: PolicyFactory | None = None
 
 
 class Harness:
@@ -79,13 +81,14 @@ class Attempt:
         self._stop = stop
         self._heartbeat_s = heartbeat_s
         self._control, self._tools, self._log = seams.control, seams.tools, seams.log
-        self._runner = seams.runner()
         self._deadline = Deadline(session.remaining_s)
         self._reporter = Reporter(
             seams.control, seams.redactor, seams.log, last_seq=session.last_client_seq, trace=session.trace
         )
-        self._inbox = Inbox(seams.control, self._runner, stop, seams.log)
-        self._narrator = Narrator(self._reporter, self._inbox, session.turns_used, session.trace)
+        self._people = People(seams.control, stop, self._reporter, seams.redactor, seams.log)
+        self._runner = seams.runner(self._people.gate(session, seams.policy, self._deadline))
+        self._inbox = self._people.inbox(self._runner)
+        self._narrator = Narrator(self._reporter, session.turns_used, session.trace)
         self._checkpoints = Checkpoints(seams.tools, seams.control, self._reporter, seams.log)
         self._verification = Verification(seams.tools, self._reporter, seams.redactor, self._deadline)
         self._finishing = Finishing(seams.tools, self._reporter, seams.redactor, session)
@@ -108,7 +111,10 @@ class Attempt:
                     self._watch_clock(),
                 )
             ]
-            code = await self._work()
+            try:
+                code = await self._work()
+            finally:
+                await self._people.close()
             for task in beside:
                 task.cancel()
         return code
@@ -146,9 +152,9 @@ class Attempt:
     async def _steps(self) -> tuple[Outcome, Problem | None]:
         await self._prepare()
         await self._reporter.milestone("step:agent:start")
-        brief = self._brief()
-        if brief.turns_left <= 0:
+        if self._session.max_turns <= self._session.turns_used:
             return "max_turns", None
+        brief = self._brief(await self._inbox.take())
         done = await self._stop.guard(self._query(brief))
         while True:
             if done.reason != "completed":
@@ -160,14 +166,13 @@ class Attempt:
             if await self._finishing.commit(self._summary) is None:
                 return "no_change", None
             passed = await self._stop.guard(self._verification.run(self._session))
-            nudges = await self._inbox.take()
+            said = await self._inbox.take(questions=not passed)
             spent = self._narrator.turn >= self._session.max_turns
-            if passed and (spent or not nudges):
+            if passed and (spent or said is None):
                 return "completed", None
             if not passed and (spent or self._verification.attempts >= self._session.verify_attempts):
                 return "verification_failed", None
-            message = "\n\n".join(text for text in (self._verification.feedback, nudges) if text)
-            done = await self._stop.guard(self._query(message))
+            done = await self._stop.guard(self._query_again(self._verification.feedback, said))
 
     async def _prepare(self) -> None:
         session = self._session
@@ -196,25 +201,35 @@ class Attempt:
                 await self._tools.exclude_leftovers()
         await self._reporter.milestone("repo_setup_complete")
 
-    def _brief(self) -> Brief:
+    def _brief(self, said: Message | None) -> Brief:
         session, prepared = self._session, self._prepared
         if prepared is None:
             raise AssertionError("the repository is not prepared")
+        prompt = user_prompt(session, prepared.resumed_turn)
         return Brief(
-            prompt=user_prompt(session, prepared.resumed_turn),
+            prompt=prompt if said is None else f"{prompt}\n\n{said.text}",
+            message_ids=said.ids if said else (),
             system_prompt=system_prompt(session),
             directory=prepared.directory,
             model=session.model,
             tools=session.tools,
             turns_left=session.max_turns - session.turns_used,
             turns_used=session.turns_used,
+            own_tools=self._people.tools,
+            remind=self._people.progress.remind,
         )
 
-    async def _query(self, work: Brief | str) -> QueryDone:
-        if isinstance(work, Brief):
-            await self._runner.start(work)
-        else:
-            await self._runner.resume(work)
+    async def _query(self, brief: Brief) -> QueryDone:
+        self._people.progress.begin()
+        await self._runner.start(brief)
+        return await self._until_done()
+
+    async def _query_again(self, feedback: str, said: Message | None) -> QueryDone:
+        text = "\n\n".join(part for part in (feedback, said.text if said else "") if part)
+        await self._runner.resume(text, said.ids if said else ())
+        return await self._until_done()
+
+    async def _until_done(self) -> QueryDone:
         await self._inbox.open()
         async for event in self._events:
             if isinstance(event, QueryDone):
@@ -223,6 +238,7 @@ class Attempt:
                 self._summary = event.text or self._summary
                 return event
             await self._narrator.tell(event)
+            await self._people.heard(event, self._inbox)
             if isinstance(event, TurnSettled):
                 self._checkpoints.request(event.turn)
         return QueryDone("crashed", self._summary, None, "the agent's events ended before the work did")

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import time
 
-from .inbox import Inbox
 from .reporter import Reporter
-from .runner import ModelRetry, NudgeAttached, RunnerEvent, ToolCall, ToolEnded, TurnTaken
+from .runner import ModelRetry, RunnerEvent, ToolCall, ToolEnded, TurnTaken
 
 # The one field of a tool's input that says what it does; everything else is detail.
-_TELLING = ("command", "file_path", "pattern", "path", "url")
+_TELLING = ("command", "file_path", "pattern", "path", "url", "question")
 
 
 class Narrator:
     """Also knows the current turn and tool, for the heartbeat."""
 
-    def __init__(self, reporter: Reporter, inbox: Inbox, turns_used: int, trace: bool) -> None:
+    def __init__(self, reporter: Reporter, turns_used: int, trace: bool) -> None:
         self._reporter = reporter
-        self._inbox = inbox
         self._trace = trace
         self._running: dict[str, str] = {}
         self._asked: dict[str, float] = {}
@@ -69,8 +67,6 @@ class Narrator:
                 turn=event.turn,
                 **took,
             )
-        elif isinstance(event, NudgeAttached):
-            await self._inbox.delivered(event.nudge_id)
         elif isinstance(event, ModelRetry):
             status = "no answer" if event.status is None else f"status {event.status}"
             await self._reporter.emit(

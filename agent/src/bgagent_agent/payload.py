@@ -31,6 +31,15 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class PolicyText:
+    """The rules of the repository beside the built-in ones, and how long people may think at a gate."""
+
+    text: str
+    approval_timeout_s: int
+    gates_left: int
+
+
+@dataclass(frozen=True)
 class Session:
     """One attempt of one task, as the platform described it at the start."""
 
@@ -58,6 +67,8 @@ class Session:
     cancel_requested: bool
     last_client_seq: int
     tools: tuple[str, ...]
+    policies: PolicyText | None = None
+    allowances: tuple[str, ...] = ()
 
     @property
     def wip_ref(self) -> str:
@@ -111,4 +122,13 @@ def _parse(data: Mapping[str, Any]) -> Session:
         cancel_requested=bool(data.get("cancel_requested")),
         last_client_seq=int(data.get("last_client_seq") or 0),
         tools=tuple(data.get("tools") or ("Bash", "Read", "Write", "Edit", "Grep", "Glob")),
+        policies=_policies(data.get("policies")),
+        allowances=tuple(map(str, data.get("allowances") or ())),
     )
+
+
+def _policies(data: Mapping[str, Any] | None) -> PolicyText | None:
+    """None where policies are not in force; what is there but unreadable is malformed, not nothing."""
+    if not data:
+        return None
+    return PolicyText(str(data["text"]), int(data["approval_timeout_s"]), int(data["gates_left"]))

@@ -6,14 +6,66 @@ first, `resume` the next, and each ends with exactly one `QueryDone` on the even
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+Mode = Literal["next", "steer", "interrupt"]
+MODES: tuple[Mode, ...] = ("next", "steer", "interrupt")
+
+
+@dataclass(frozen=True)
+class Message:
+    """What people say to the agent while it works; `ids` are those of the inbox items in it, in order.
+
+    `next` reaches the model in its next request, `steer` takes the place of the tool call about to start,
+    `interrupt` stops the one that runs.
+    """
+
+    ids: tuple[str, ...]
+    text: str
+    mode: Mode = "next"
+
+
+def joined(messages: Sequence[Message]) -> Message:
+    """One message of several, in order, in the strongest of their modes."""
+    return Message(
+        tuple(item_id for message in messages for item_id in message.ids),
+        "\n\n".join(message.text for message in messages),
+        max((message.mode for message in messages), key=MODES.index, default="next"),
+    )
+
+
+@dataclass(frozen=True)
+class OwnCall:
+    """A call of one of the platform's own tools, in the turn `turn`."""
+
+    id: str
+    turn: int
+    input: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class OwnTool:
+    """A tool that the harness itself carries out, beside those that work in the sandbox."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    run: Callable[[OwnCall], Awaitable[str]]
+
+
+def _nothing_to_remind() -> str | None:
+    return None
 
 
 @dataclass(frozen=True)
 class Brief:
-    """What the runner is to do, and how far it may go."""
+    """What the runner is to do, and how far it may go.
+
+    `message_ids` are those of the messages that the prompt already carries. `remind` is asked between turns
+    for a word to the model.
+    """
 
     prompt: str
     system_prompt: str
@@ -22,6 +74,9 @@ class Brief:
     tools: tuple[str, ...]
     turns_left: int
     turns_used: int
+    message_ids: tuple[str, ...] = ()
+    own_tools: tuple[OwnTool, ...] = ()
+    remind: Callable[[], str | None] = _nothing_to_remind
 
 
 @dataclass(frozen=True)
@@ -62,10 +117,11 @@ class TurnSettled:
 
 
 @dataclass(frozen=True)
-class NudgeAttached:
-    """A nudge is part of what the model reads next."""
+class MessageAttached:
+    """A message is part of the request from which the turn `turn` follows."""
 
-    nudge_id: str
+    ids: tuple[str, ...]
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +146,7 @@ class QueryDone:
     detail: str = ""
 
 
-RunnerEvent = TurnTaken | ToolEnded | TurnSettled | NudgeAttached | ModelRetry | QueryDone
+RunnerEvent = TurnTaken | ToolEnded | TurnSettled | MessageAttached | ModelRetry | QueryDone
 
 
 class Runner(Protocol):
@@ -100,23 +156,15 @@ class Runner(Protocol):
         """Begins the first query; raises nothing: a start that fails is a `QueryDone` of reason crashed."""
         ...
 
-    async def resume(self, text: str) -> None:
+    async def resume(self, text: str, message_ids: tuple[str, ...] = ()) -> None:
         """Begins another query in the same conversation, after a `QueryDone`."""
         ...
 
-    async def nudge(self, nudge_id: str, text: str, mode: str) -> bool:
-        """Puts a message before the model at the next tool boundary; `NudgeAttached` follows when it is.
+    async def nudge(self, message: Message) -> bool:
+        """Puts a message before the model in its mode; `MessageAttached` follows when it is.
 
         False when no query runs: the message was not taken.
         """
-        ...
-
-    async def answer(self, ask_id: str, text: str) -> bool:
-        """Answers a question the agent asked; False when nobody waits for it."""
-        ...
-
-    async def decide(self, gate_id: str, allow: bool, reason: str) -> bool:
-        """Decides a tool call that waits at a gate; False when nobody waits for it."""
         ...
 
     async def cancel(self, reason: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from claude_agent_sdk import ClaudeAgentOptions
 
 from .runner import Brief
+from .sdk_tools import SdkTools
 
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 
@@ -41,6 +42,8 @@ def cli_environment(tools: Mapping[str, str], access: ModelAccess, private: Path
         "CLAUDE_CODE_DISABLE_DEFERRED_TOOL_RESUME": "1",
         "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
         "CLAUDE_CODE_MAX_RETRIES": str(access.max_retries),
+        # A person may take a day to answer a question of the agent.
+        "MCP_TOOL_TIMEOUT": "86400000",
         "CLAUDE_CONFIG_DIR": str(private / "cli"),
         "CLAUDE_CODE_TMPDIR": str(private / "tmp"),
     }
@@ -50,7 +53,11 @@ def cli_environment(tools: Mapping[str, str], access: ModelAccess, private: Path
 
 
 def cli_options(
-    brief: Brief, environment: Mapping[str, str], hooks: Mapping[str, Any], stderr: Callable[[str], None]
+    brief: Brief,
+    environment: Mapping[str, str],
+    hooks: Mapping[str, Any],
+    stderr: Callable[[str], None],
+    own: SdkTools | None = None,
 ) -> ClaudeAgentOptions:
     """The options of one run. Money is limited by the model proxy alone: the CLI's own prices may differ."""
     return ClaudeAgentOptions(
@@ -58,6 +65,8 @@ def cli_options(
         cwd=brief.directory,
         system_prompt={"type": "preset", "preset": "claude_code", "append": brief.system_prompt},
         tools=list(brief.tools),
+        allowed_tools=sorted(own.names) if own else [],
+        mcp_servers=dict(own.servers()) if own else {},
         permission_mode="bypassPermissions",
         # Nothing of the repository configures the agent: its settings could run hooks of their own.
         setting_sources=[],

@@ -13,11 +13,13 @@ from typing import Any
 
 from claude_agent_sdk import ClaudeSDKClient, HookMatcher, ResultMessage
 
-from .gate import Gate
+from .gate import Gate, Verdict
 from .logs import Log
 from .redaction import Redactor
-from .runner import Brief, QueryDone, RunnerEvent, ToolCall
+from .runner import Brief, Message, MessageAttached, QueryDone, RunnerEvent, ToolCall, joined
 from .sdk_options import ModelAccess, cli_environment, cli_options
+from .sdk_tools import SdkTools
+from .steer import HELD_BACK, Steer
 from .transcript import Transcript, ending
 
 _INTERRUPT_S = 5.0
@@ -59,12 +61,17 @@ class SdkRunner:
         self._stopping = False
         self._out_of_turns = False
         self._asked = False
+        self._steer = Steer()
+        self._own = SdkTools((), self._current_turn)
+        self._remind: Callable[[], str | None] = lambda: None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
 
     async def start(self, brief: Brief) -> None:
         """Starts the CLI, which takes about a second, and sends the prompt."""
         self._transcript = Transcript(brief.turns_used)
         self._turn_limit = brief.turns_used + brief.turns_left
+        self._own = SdkTools(brief.own_tools, self._current_turn)
+        self._remind = brief.remind
         for name in ("cli", "tmp"):
             (self._private / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this mode the CLI accepts hooks and never calls them, so the gate would be open.
@@ -75,42 +82,40 @@ class SdkRunner:
             ],
             "PostToolUse": [HookMatcher(hooks=[self._after_tool], timeout=60)],
             "PostToolBatch": [HookMatcher(hooks=[self._between_turns], timeout=60)],
+            "UserPromptSubmit": [HookMatcher(hooks=[self._before_prompt], timeout=60)],
         }
-        self._client = ClaudeSDKClient(cli_options(brief, self._environment, hooks, self._note_stderr))
+        self._client = ClaudeSDKClient(
+            cli_options(brief, self._environment, hooks, self._note_stderr, self._own)
+        )
         try:
             await self._client.connect()
             self._reader = asyncio.create_task(self._read(self._client))
-            await self._send(brief.prompt)
+            await self._send(Message(brief.message_ids, brief.prompt))
         except Exception as error:
             await self._events.put(QueryDone("crashed", "", None, self._crash(error)))
 
-    async def resume(self, text: str) -> None:
+    async def resume(self, text: str, message_ids: tuple[str, ...] = ()) -> None:
         """The conversation, its cache and its files in the CLI's memory go on."""
         if self._turn_limit <= self._transcript.turns:
             await self._events.put(QueryDone("max_turns", self._transcript.last_text))
             return
         try:
-            await self._send(text)
+            await self._send(Message(message_ids, text))
         except Exception as error:
             await self._events.put(QueryDone("crashed", self._transcript.last_text, None, self._crash(error)))
 
-    async def nudge(self, nudge_id: str, text: str, mode: str) -> bool:
-        """Mode `next`: with the results of the running tools. The other modes follow; they come as `next`."""
-        del mode
+    async def nudge(self, message: Message) -> bool:
+        """Mode `next` goes to the CLI at once, which attaches it to the results of the running tools."""
         if not self._asked:
             return False
-        await self._send(text, nudge_id)
+        if message.mode == "interrupt":
+            waiting = self._steer.take()
+            await self._send(joined([waiting, message]) if waiting else message, interrupt=True)
+        elif message.mode == "steer" or self._steer.waits:
+            self._steer.add(message)
+        else:
+            await self._send(message)
         return True
-
-    async def answer(self, ask_id: str, text: str) -> bool:
-        """The agent has no tool to ask with yet."""
-        del ask_id, text
-        return False
-
-    async def decide(self, gate_id: str, allow: bool, reason: str) -> bool:
-        """The gate does not ask people yet."""
-        del gate_id, allow, reason
-        return False
 
     async def cancel(self, reason: str) -> None:
         """Interrupt, wait, disconnect, kill: the flag goes up first, so no tool starts in between."""
@@ -137,46 +142,60 @@ class SdkRunner:
         while (event := await self._events.get()) is not None:
             yield event
 
-    async def _send(self, text: str, nudge_id: str | None = None) -> None:
-        if self._client is None:
+    async def _send(self, message: Message, interrupt: bool = False) -> None:
+        client = self._client
+        if client is None:
             raise ConnectionError("the agent is not running")
         name = str(uuid.uuid4())
-        self._transcript.sent(name, nudge_id)
+        # Before anything else: a result that comes from now on is not the end, because this follows.
+        self._transcript.sent(name, message.ids)
+        self._asked = True
+        if interrupt:
+            self._steer.holds_back = False
+            await asyncio.wait({asyncio.ensure_future(_quietly(client.interrupt()))}, timeout=_INTERRUPT_S)
 
         async def prompt() -> AsyncIterator[dict[str, Any]]:
             yield {
                 "type": "user",
-                "message": {"role": "user", "content": text},
+                "message": {"role": "user", "content": message.text},
                 "parent_tool_use_id": None,
                 "uuid": name,
                 "origin": {"kind": "human"},
             }
 
-        self._asked = True
-        await self._client.query(prompt())
+        await client.query(prompt())
 
     async def _read(self, client: ClaudeSDKClient) -> None:
         detail = "the agent's process ended before the work did"
         try:
             async for message in client.receive_messages():
                 for event in self._transcript.feed(message):
+                    if isinstance(event, MessageAttached) and event.turn > self._turn_limit:
+                        # The request that would carry it is not made any more.
+                        continue
                     await self._events.put(event)
                     if self._transcript.ungated(event) and not self._stopping:
                         await self._events.put(QueryDone("ungated", "", None, "a tool ran without the gate"))
                         return
                 if isinstance(message, ResultMessage):
-                    done = ending(message, self._transcript.last_text)
-                    if self._out_of_turns and done.reason == "completed":
-                        done = QueryDone("max_turns", self._transcript.last_text)
-                    # A message that came in at the very end starts a turn of its own, with a result of its
-                    # own.
-                    if self._transcript.idle or done.reason != "completed":
-                        self._asked = False
-                        await self._events.put(done)
+                    await self._end(ending(message, self._transcript.last_text))
         except Exception as error:
             detail = self._crash(error)
         if not self._stopping:
             await self._events.put(QueryDone("crashed", self._transcript.last_text, None, detail))
+
+    async def _end(self, done: QueryDone) -> None:
+        self._steer.holds_back = False
+        if self._out_of_turns and done.reason == "completed":
+            done = QueryDone("max_turns", self._transcript.last_text)
+        if done.reason == "completed" and (message := self._steer.take()):
+            # The model called no tool any more.
+            await self._send(message)
+        # A message that came in at the very end, or that interrupts, starts a turn of its own, with a result
+        # of its own.
+        if self._transcript.idle or done.reason not in ("completed", "interrupted"):
+            self._asked = False
+            await self._events.put(done)
 
     async def _before_tool(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
         del context
@@ -184,14 +203,32 @@ class SdkRunner:
         self._transcript.gated.add(name)
         if self._stopping:
             return {"continue_": False, **_denial("the task is being stopped")}
-        try:
-            verdict = await self._gate.judge(ToolCall(name, str(data["tool_name"]), dict(data["tool_input"])))
-        except Exception as error:
-            self._log.error("the gate failed, the call is denied", error=repr(error))
-            return _denial("the policy gate failed")
+        call = ToolCall(name, str(data["tool_name"]), dict(data["tool_input"]))
+        if call.name in self._own.names:
+            # What the model says to people is not what a person wants to replace.
+            own = await self._judged(call)
+            if own.allow:
+                self._own.announce(call)
+            return {} if own.allow else _denial(own.reason)
+        if self._steer.holds_back:
+            return _denial(HELD_BACK)
+        verdict = await self._steer.unless_steered(self._judged(call))
+        if verdict is None and (message := self._steer.take()):
+            self._steer.holds_back = True
+            self._transcript.steered(call.id, message.ids)
+            return _denial(message.text)
+        if verdict is None or self._steer.holds_back:
+            return _denial(HELD_BACK)
         if self._stopping:
             return {"continue_": False, **_denial("the task is being stopped")}
         return {} if verdict.allow else _denial(verdict.reason or "denied by policy")
+
+    async def _judged(self, call: ToolCall) -> Verdict:
+        try:
+            return await self._gate.judge(call)
+        except Exception as error:
+            self._log.error("the gate failed, the call is denied", error=repr(error))
+            return Verdict(False, "the gate failed, so the call is denied")
 
     async def _after_tool(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
         del tool_use_id, context
@@ -204,10 +241,26 @@ class SdkRunner:
     async def _between_turns(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
         """The CLI's own turn limit starts anew with every query; this one does not."""
         del data, tool_use_id, context
+        self._steer.holds_back = False
         if self._stopping or self._transcript.turns >= self._turn_limit:
             self._out_of_turns = not self._stopping
             return {"decision": "block", "reason": "the task's limit of turns is reached"}
+        if message := self._steer.take():
+            # No tool started: what is sent before this hook returns is in the very next request.
+            await self._send(message)
+        if reminder := self._remind():
+            return {"hookSpecificOutput": {"hookEventName": "PostToolBatch", "additionalContext": reminder}}
         return {}
+
+    async def _before_prompt(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
+        """A message that still waits when the turns are used up would start further ones."""
+        del data, tool_use_id, context
+        if self._stopping or self._out_of_turns:
+            return {"decision": "block", "reason": "the task's limit of turns is reached"}
+        return {}
+
+    def _current_turn(self) -> int:
+        return self._transcript.current
 
     def _note_stderr(self, line: str) -> None:
         if len(line) <= _STDERR_LINE_CHARS:

@@ -20,8 +20,8 @@ from claude_agent_sdk import (
 )
 
 from .runner import (
+    MessageAttached,
     ModelRetry,
-    NudgeAttached,
     QueryDone,
     RunnerEvent,
     ToolCall,
@@ -51,7 +51,8 @@ class Transcript:
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
         self._open: dict[str, tuple[int, ToolCall]] = {}
-        self._waiting: dict[str, str | None] = {}
+        self._waiting: dict[str, tuple[str, ...]] = {}
+        self._steered: dict[str, tuple[str, ...]] = {}
         self._told_id: str | None = None
 
     @property
@@ -59,9 +60,18 @@ class Transcript:
         """No message of ours waits to be taken in."""
         return not self._waiting
 
-    def sent(self, uuid: str, nudge_id: str | None = None) -> None:
+    @property
+    def current(self) -> int:
+        """The turn that the model is in, told already or not."""
+        return self.turns + bool(self._thinking or self._texts or self._calls)
+
+    def sent(self, uuid: str, message_ids: tuple[str, ...] = ()) -> None:
         """A user message was sent; the query is not over before the model has taken it in."""
-        self._waiting[uuid] = nudge_id
+        self._waiting[uuid] = message_ids
+
+    def steered(self, call_id: str, message_ids: tuple[str, ...]) -> None:
+        """A call was denied with a message: the model has that when it has the call's result."""
+        self._steered[call_id] = message_ids
 
     def feed(self, message: Message) -> Iterator[RunnerEvent]:
         """The events that follow from one message; results come out through `ended` of the runner."""
@@ -120,13 +130,14 @@ class Transcript:
                 continue
             turn, call = self._open.pop(block.tool_use_id, (self.turns, ToolCall(block.tool_use_id, "", {})))
             yield ToolEnded(turn, call, bool(block.is_error), _content(block.content))
+            if ids := self._steered.pop(block.tool_use_id, ()):
+                yield MessageAttached(ids, turn + 1)
             if not any(open_turn == turn for open_turn, _ in self._open.values()):
                 yield TurnSettled(turn)
 
     def _taken_in(self, uuid: str) -> Iterator[RunnerEvent]:
-        nudge_id = self._waiting.pop(uuid, None)
-        if nudge_id is not None:
-            yield NudgeAttached(nudge_id)
+        if ids := self._waiting.pop(uuid, ()):
+            yield MessageAttached(ids, self.turns + 1)
 
     def ungated(self, event: RunnerEvent) -> bool:
         """A tool ran although the gate was never asked: the hooks are off, and nothing may go on."""

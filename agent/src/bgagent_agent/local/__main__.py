@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..config import inherited, scrub_process
 from ..control import RunResult
 from ..errors import PlatformError
-from ..gate import OpenGate
+from ..gate import Gate
 from ..harness import Harness, Seams
 from ..logs import Log
 from ..redaction import Redactor
@@ -91,12 +91,12 @@ class LocalRun:
             log = Log(redactor)
             access = ModelAccess(proxy.url, proxy.token, _MODEL_RETRIES)
 
-            def runner() -> Runner:
+            def runner(gate: Gate) -> Runner:
                 from ..sdk_runner import SdkRunner
 
                 return SdkRunner(
                     access,
-                    OpenGate(),
+                    gate,
                     redactor,
                     self._private,
                     self._tools.tool_environment,

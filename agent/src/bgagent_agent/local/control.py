@@ -9,7 +9,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from ..control import Event, InboxItem, Pulse, ReceiptStatus, RunResult
+from ..control import (
+    ApprovalRequest,
+    ApprovalState,
+    Event,
+    InboxItem,
+    Pulse,
+    QuestionState,
+    ReceiptStatus,
+    RunResult,
+)
 from ..payload import Session, parse_session
 
 
@@ -43,8 +52,31 @@ class LocalControl:
         await asyncio.Event().wait()
         return []
 
-    async def receipt(self, item_id: str, status: ReceiptStatus) -> None:
+    async def receipt(self, item_id: str, status: ReceiptStatus, turn: int | None = None) -> bool:
         """There are no items."""
+        del item_id, status, turn
+        return True
+
+    async def answer_ask(self, ask_id: str, text: str, turn: int) -> None:
+        """Nobody asks."""
+
+    async def ask_person(self, client_id: str, question: str, options: Sequence[str]) -> QuestionState:
+        """Nobody is there, and the agent is told so at once."""
+        del question, options
+        return QuestionState(client_id, "nobody", 0.0)
+
+    async def expire_question(self, question_id: str) -> QuestionState:
+        """As before."""
+        return QuestionState(question_id, "nobody", 0.0)
+
+    async def approval(self, request: ApprovalRequest, *, once: bool = False) -> ApprovalState:
+        """Nobody is there to approve."""
+        del once
+        return ApprovalState(request.client_id, "denied", 0.0, reason="nobody is there to approve it")
+
+    async def expire_approval(self, request_id: str) -> ApprovalState:
+        """As before."""
+        return ApprovalState(request_id, "denied", 0.0, reason="nobody is there to approve it")
 
     async def checkpoint(self, turn: int, commit: str) -> None:
         """The snapshot is in the clone."""

@@ -17,7 +17,7 @@ from ..gate import Gate, OpenGate, Verdict
 from ..logs import Log
 from ..processes import MARK_VARIABLE, kill_marked
 from ..redaction import MARK, Redactor
-from ..runner import Brief, QueryDone, ToolCall
+from ..runner import Brief, Message, QueryDone, ToolCall
 from ..sdk_options import ModelAccess, cli_environment, cli_options
 from ..sdk_runner import HOOK_TIMEOUT_S, SdkRunner
 from .messages_api import assistant_turns, tool_results
@@ -72,7 +72,7 @@ class _Nudging:
 
     async def judge(self, call: ToolCall) -> Verdict:
         if self.runner is not None:
-            await self.runner.nudge("n1", _NUDGE, "next")
+            await self.runner.nudge(Message(("n1",), _NUDGE))
         return Verdict(bool(call.id))
 
 
