@@ -217,7 +217,7 @@ write_files() {
     } >"$RUN/stack.mode"
     (umask 077 && service_environment >"$RUN/service.env")
     {
-        printf '#!/usr/bin/env bash\nexport PYTHONPATH=%q PYTHONUNBUFFERED=1\n' "$ROOT/agent/src"
+        printf '#!/usr/bin/env bash\nexport PYTHONPATH=%q PYTHONUNBUFFERED=1\n' "$ROOT/agent/src:$ROOT/services/policy/src"
         printf 'exec %q -m bgagent_agent "$@"\n' "$VENV/bin/python"
     } >"$RUN/services/agent"
     chmod 700 "$RUN/services/agent"

@@ -35,6 +35,6 @@ def engine_url() -> str:
 def image() -> str:
     """The agent's image with this checkout's harness; its layers are cached by the engine."""
     secret = ["--secret", f"id=ca,src={AUTHORITIES}"] if AUTHORITIES.exists() else []
-    built = docker("build", "--tag", IMAGE, *secret, str(ROOT / "agent"))
+    built = docker("build", "--tag", IMAGE, *secret, "--file", str(ROOT / "agent" / "Dockerfile"), str(ROOT))
     assert built.returncode == 0, built.stdout[-4000:] + built.stderr[-4000:]
     return IMAGE

@@ -19,6 +19,7 @@ ORDER = (
     "test_accounts",
     "test_crowd",
     "test_operations",
+    "test_steering",
     "test_kills",
     "test_restarts",
 )

@@ -63,7 +63,10 @@ struct SessionRoutes: Sendable {
             payload["cancel_requested"] = .bool(task.cancelRequested)
             payload["last_client_seq"] = .integer(session.lastClientSeq)
             if task.settings["approval_gates"]?.bool == true {
-                payload["policies"] = ["text": "", "approval_timeout_s": 300]
+                payload["policies"] = [
+                    "text": "", "approval_timeout_s": 300,
+                    "gates_left": JSONValue(try ApprovalStore.left(task.id, in: connection)),
+                ]
                 payload["allowances"] = .array(
                     try ApprovalStore.allowances(task.id, in: connection).map { .string($0) })
             }

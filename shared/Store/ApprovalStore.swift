@@ -107,6 +107,12 @@ package enum ApprovalStore {
         return record
     }
 
+    /// How many gates a task may still open.
+    package static func left(_ task: TaskID, in connection: Connection) throws -> Int {
+        let opened = try connection.query("SELECT count(*) AS n FROM task_approvals WHERE task_id = \(task.rawValue)")
+        return max(0, most - (try opened.only().get("n", as: Int.self)))
+    }
+
     package static func find(_ id: String, of task: TaskID, in connection: Connection) throws -> ApprovalRecord? {
         let query: Query =
             "SELECT " + ApprovalRecord.columns + ApprovalRecord.tables + """
@@ -171,12 +177,13 @@ package enum ApprovalStore {
                 """)
         }
         var told: [String: JSONValue] = [
-            "request_id": .string(approval.id), "decision": allows ? "approved" : "denied", "decided_by": .string(name),
+            "request_id": .string(approval.id), "status": .string(state.rawValue), "decided_by": .string(name),
         ]
         if allows { told["scope"] = .string(scope ?? thisCall) }
         if let reason { told["reason"] = .string(reason) }
         try close(task, told, in: tx)
-        told["state"] = told.removeValue(forKey: "decision")
+        told["status"] = nil
+        told["state"] = .string(state.rawValue.lowercased())
         told["from"] = told.removeValue(forKey: "decided_by")
         try InboxStore.put("decision", for: task.id, attempt: approval.attempt, .object(told), in: tx)
         return true
@@ -190,7 +197,7 @@ package enum ApprovalStore {
             WHERE request_id = \(id) AND task_id = \(task.id.rawValue) AND status = 'PENDING'
             """
         ).affected
-        if expired == 1 { try close(task, ["request_id": .string(id), "decision": "timed_out"], in: tx) }
+        if expired == 1 { try close(task, ["request_id": .string(id), "status": .string(ApprovalState.timedOut.rawValue)], in: tx) }
         return try find(id, of: task.id, in: tx)
     }
 

@@ -13,6 +13,8 @@ from .gate import Gate
 from .gateway import GatewayControl
 from .harness import Harness, Seams
 from .logs import Log
+from .payload import Session
+from .policy import Policy
 from .redaction import Redactor
 from .runner import Runner
 from .sdk_options import ModelAccess
@@ -73,7 +75,13 @@ async def _attempt(
     def runner(gate: Gate) -> Runner:
         return _sdk(access, gate, redactor, settings, workspace, log)
 
-    seams = Seams(control, workspace, runner, redactor, log)
+    def policy(session: Session) -> Policy:
+        # Imported late, as the runner is: most tasks have no policies.
+        from .cedar import CedarPolicy
+
+        return CedarPolicy(session, workspace.directory, settings.environment.get("HOME", ""))
+
+    seams = Seams(control, workspace, runner, redactor, log, policy)
     return await Harness(seams, stop, settings.heartbeat_s).run(session)
 
 

@@ -81,11 +81,12 @@ class Brief:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A tool the model asked for."""
+    """A tool the model asked for; `directory` is where it starts, empty where that is not known."""
 
     id: str
     name: str
     input: Mapping[str, Any]
+    directory: str = ""
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ class SdkRunner:
         self._transcript.gated.add(name)
         if self._stopping:
             return {"continue_": False, **_denial("the task is being stopped")}
-        call = ToolCall(name, str(data["tool_name"]), dict(data["tool_input"]))
+        call = ToolCall(name, str(data["tool_name"]), dict(data["tool_input"]), str(data.get("cwd") or ""))
         if call.name in self._own.names:
             # What the model says to people is not what a person wants to replace.
             own = await self._judged(call)

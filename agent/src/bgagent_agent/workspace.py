@@ -50,6 +50,11 @@ class Workspace:
         self._last_snapshot: tuple[str, str] | None = None
 
     @property
+    def directory(self) -> Path:
+        """The clone, once it is prepared."""
+        return self._git.directory
+
+    @property
     def tool_environment(self) -> Mapping[str, str]:
         """What a command of the repository may see; it carries no token."""
         return self._env

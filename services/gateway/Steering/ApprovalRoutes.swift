@@ -84,7 +84,8 @@ struct ApprovalRoutes: Sendable {
                 throw Self.notFound
             }
             if let scope = wish.scope, scope != ApprovalStore.thisCall, !approval.scopes.contains(scope) {
-                let offered = ([ApprovalStore.thisCall] + approval.scopes).joined(separator: ", ")
+                let others = approval.scopes.filter { $0 != ApprovalStore.thisCall }
+                let offered = ([ApprovalStore.thisCall] + others).joined(separator: ", ")
                 throw APIError.invalid("scope must be one that the request offers: \(offered)")
             }
             let isFirst = try ApprovalStore.decide(

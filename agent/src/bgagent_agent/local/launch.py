@@ -159,11 +159,11 @@ def _provide(engine: str, image: str, authority: str) -> None:
     if image != "bgagent-agent":
         raise NotStarted(f"There is no image {image}: pull or build it, or unset BGAGENT_AGENT_IMAGE.")
     print("Building the agent's image, once; this takes some minutes.", file=sys.stderr, flush=True)
-    folder = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     if authority and not Path(authority).is_file():
         raise NotStarted(f"BGAGENT_BUILD_CA names no file: {authority}")
     secret = ["--secret", f"id=ca,src={authority}"] if authority else []
-    command = [engine, "build", "-t", image, *secret, str(folder)]
+    command = [engine, "build", "-t", image, *secret, "-f", str(root / "agent" / "Dockerfile"), str(root)]
     if subprocess.run(command, stdout=sys.stderr).returncode != 0:
         raise NotStarted(f"The image could not be built: see above. Again with: {' '.join(command)}")
 
