@@ -43,7 +43,25 @@ import Testing
             return try QuestionStore.ask(
                 "which?", options: ["a"], clientID: "1", seconds: 60, of: record, in: tx)
         }
+        try await world.bring(task, to: .running)
+        let gates = try await world.pool.transaction { tx in
+            try ["1", "2", "3"].compactMap { name in
+                let record = try #require(try TaskStore.lock(task, in: tx))
+                return try ApprovalStore.open(
+                    ["tool_name": "Bash", "summary": "s", "scopes": []], clientID: name, seconds: 60, of: record, in: tx
+                )
+            }
+        }
+        let approvals = "/v1/tasks/{task_id}/approvals"
+        _ = try await call("GET", approvals, "/v1/tasks/\(id)/approvals", nil)
+        _ = try await call("GET", approvals + "/{request_id}", "/v1/tasks/\(id)/approvals/\(gates[0].id)", nil)
         _ = try await call("GET", "/v1/pending", nil, nil)
+        for (gate, (suffix, body)) in zip(
+            gates, [("", ["decision": "deny"]), ("/approve", [:]), ("/deny", [:])] as [(String, JSONValue)])
+        {
+            _ = try await call(
+                "POST", approvals + "/{request_id}" + suffix, "/v1/tasks/\(id)/approvals/\(gate.id)\(suffix)", body)
+        }
         let path = "/v1/tasks/\(id)/questions/\(question.id)"
         _ = try await call("GET", "/v1/tasks/{task_id}/questions/{question_id}", path, nil)
         _ = try await call("POST", "/v1/tasks/{task_id}/questions/{question_id}", path, ["answer": "a"])

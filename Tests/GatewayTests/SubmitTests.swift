@@ -59,7 +59,8 @@ import Testing
             let settings: JSONValue = [
                 "setup_command": "make deps", "build_command": "make", "test_command": "make test",
                 "lint_command": "make lint", "system_prompt_overrides": "Be brief.", "credential_ref": "shop-token",
-                "allow_ci_changes": true, "commit_name": "Shop Bot", "commit_email": "bot@example.org",
+                "allow_ci_changes": true, "approval_gates": true, "commit_name": "Shop Bot",
+                "commit_email": "bot@example.org",
             ]
             #expect(try await world.call("PATCH", "/v1/repos/acme/shop", body: settings).status == 200)
             let id = try await world.submit()

@@ -11,12 +11,12 @@ from bgagent_agent.cedar import CedarPolicy
 from bgagent_agent.payload import PolicyText, Session, parse_session
 from bgagent_agent.policy import Allow, Ask, Deny
 from bgagent_agent.runner import ToolCall
-from payloads import payload
+from conftest import make_payload
 
 
 def session(text: str = "") -> Session:
     """One with policies in force."""
-    return dataclasses.replace(parse_session(payload()), policies=PolicyText(text, 300, 50))
+    return dataclasses.replace(parse_session(make_payload()), policies=PolicyText(text, 300, 50))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ struct ConversationRoutes: Sendable {
     /// Seconds that a question waits, unless the agent says otherwise.
     private static let patience = 900
     private static let longestQuestion = 2_000
-    private static let longestAnswer = 10_000
+    private static let longestAnswer = 4_000
     private static let mostOptions = 10
 
     let pool: Pool
