@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import re
-import subprocess
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
+from fake_git import backend
 from fake_people import FakePeople, Refusal
 from messages_api import stream_step
 
@@ -276,28 +275,10 @@ def _git(gateway: FakeGateway, handler: Any, path: str, query: str, body: bytes)
         if re.search(fault[0], f"/git{path}?{query}"):
             gateway.faults.remove(fault)
             raise Refusal(fault[1], "SERVICE_UNAVAILABLE")
-    env = {
-        "PATH": os.environ["PATH"],
-        "GIT_PROJECT_ROOT": str(gateway.repositories),
-        "GIT_HTTP_EXPORT_ALL": "1",
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "REQUEST_METHOD": handler.command,
-        "CONTENT_TYPE": handler.headers.get("Content-Type", ""),
-        "CONTENT_LENGTH": str(len(body)),
-        "HTTP_CONTENT_ENCODING": handler.headers.get("Content-Encoding", ""),
-        "GIT_PROTOCOL": handler.headers.get("Git-Protocol", ""),
-        "REMOTE_USER": "bgagent",
-        "REMOTE_ADDR": "127.0.0.1",
-    }
-    done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=True)
-    head, _, content = done.stdout.partition(b"\r\n\r\n")
-    fields = [line.split(": ", 1) for line in head.decode().split("\r\n") if line]
-    status = next((int(value.split()[0]) for name, value in fields if name == "Status"), 200)
+    status, fields, content = backend(gateway.repositories, handler, path, query, body)
     handler.send_response(status)
     for name, value in fields:
-        if name not in ("Status", "Content-Length"):
-            handler.send_header(name, value)
+        handler.send_header(name, value)
     handler.send_header("Content-Length", str(len(content)))
     handler.end_headers()
     handler.wfile.write(content)

@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from bgagent_agent.errors import Refused
+from bgagent_agent.control import ApprovalRequest
+from bgagent_agent.errors import Refused, Unreachable
 from bgagent_agent.gate import OpenGate, Verdict
+from bgagent_agent.gateway import GatewayControl
+from bgagent_agent.logs import Log
 from bgagent_agent.payload import PolicyText, Session, parse_session
 from bgagent_agent.policy import Ask, PolicyGate, Ruling
+from bgagent_agent.redaction import Redactor
 from bgagent_agent.runner import ToolCall
 from conftest import GREEN, World, make_payload
+from fake_gateway import HARNESS
 from scripted_runner import Query, ScriptedRunner
 
 POLICIES = {"text": "forbid (principal, action, resource);", "approval_timeout_s": 300, "gates_left": 50}
@@ -146,3 +151,15 @@ def test_policies_in_a_payload_are_read_or_refused() -> None:
     for malformed in ({"text": "x"}, ["x"], "forbid"):
         with pytest.raises(Refused):
             parse_session(make_payload(policies=malformed))
+
+
+async def test_a_read_of_a_gate_fails_at_once_while_the_platform_is_away(world: World) -> None:
+    control = GatewayControl(world.gateway.url, HARNESS, 1, Log(Redactor(), world.log))
+    request = ApprovalRequest("c", "Bash", {}, False, "0" * 64, ("push",), "high", "pushes", 300, ())
+    try:
+        assert (await control.approval(request, once=True)).state == "pending"
+        world.gateway.stop()
+        with pytest.raises(Unreachable):
+            await control.approval(request, once=True)
+    finally:
+        await control.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,7 +13,8 @@ import pytest
 from bgagent_agent import wording
 from bgagent_agent.control import InboxItem
 from bgagent_agent.runner import Message, joined
-from conftest import GREEN, World
+from conftest import GREEN, World, make_payload
+from fake_gateway import FakeGateway
 from scripted_runner import ScriptedRunner
 
 CHECK_WAITS = "until [ -e .git/go ]; do sleep 0.05; done; grep -q + pricing.py"
@@ -189,3 +191,36 @@ def test_a_nudge_can_neither_end_its_block_nor_fake_another(text: str) -> None:
 def test_the_strongest_mode_of_what_is_joined_holds() -> None:
     messages = [Message(("a",), "1"), Message(("b", "c"), "2", "interrupt"), Message(("d",), "3", "steer")]
     assert joined(messages) == Message(("a", "b", "c", "d"), "1\n\n2\n\n3", "interrupt")
+
+
+async def test_a_nudge_that_an_attempt_took_and_never_delivered_reaches_the_next(
+    world: World, tmp_path: Path
+) -> None:
+    world.gateway.payload["commands"]["test"] = CHECK_WAITS
+
+    async def say() -> None:
+        await world.gateway.until(lambda: "verify_started" in world.gateway.milestones())
+        world.gateway.post(nudge("n1", "add a comment"))
+        await world.gateway.until(lambda: world.gateway.receipts)
+        world.stop.request("terminated")
+
+    saying = asyncio.create_task(say())
+    assert await world.run(fix) == 8
+    await saying
+    assert world.gateway.receipts == [("n1", "acknowledged")]
+    gateway = FakeGateway(tmp_path / "remote", make_payload(task={"attempt": 2}, turns_used=1))
+    gateway.start()
+    root = tmp_path / "second"
+    root.mkdir()
+    again = World(root, world.bare, gateway)
+    gateway.post(nudge("n1", "add a comment"))
+
+    async def work(run: ScriptedRunner) -> None:
+        await run.write("pricing.py", GREEN)
+        await gateway.until(gateway.delivered)
+
+    try:
+        assert await again.run(work) == 0
+    finally:
+        gateway.stop()
+    assert gateway.receipts == [("n1", "acknowledged"), ("n1", "delivered")]

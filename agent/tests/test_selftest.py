@@ -9,7 +9,7 @@ from bgagent_agent.selftest.__main__ import run
 
 async def test_the_pinned_agent_passes_its_self_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert await run({}) == []
-    assert capsys.readouterr().out.count("ok  ") == 5
+    assert capsys.readouterr().out.count("ok  ") == 7
 
 
 async def test_an_agent_that_ignores_the_gate_fails_its_self_test() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .control import Control
-from .errors import Refused
+from .errors import PlatformError, Refused
 from .logs import Log
 from .redaction import Redactor
 from .runner import TurnTaken
@@ -60,4 +60,7 @@ class Asks:
         except Refused as refusal:
             self._log.warning("an answer was refused", ask_id=ask_id, reason=str(refusal))
             return _CLOSED
+        except PlatformError:
+            self._answered.discard(ask_id)
+            raise
         return _SENT

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from .errors import PlatformError
 from .logs import Log
 
 
@@ -32,5 +31,5 @@ class Errands:
     async def _run(self, what: str, call: Coroutine[Any, Any, object]) -> None:
         try:
             await call
-        except PlatformError as error:
+        except Exception as error:
             self._log.warning("the platform was not told", what=what, error=repr(error))

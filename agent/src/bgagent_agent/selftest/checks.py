@@ -17,7 +17,7 @@ from ..gate import Gate, OpenGate, Verdict
 from ..logs import Log
 from ..processes import MARK_VARIABLE, kill_marked
 from ..redaction import MARK, Redactor
-from ..runner import Brief, Message, QueryDone, ToolCall
+from ..runner import Brief, Message, Mode, QueryDone, ToolCall
 from ..sdk_options import ModelAccess, cli_environment, cli_options
 from ..sdk_runner import HOOK_TIMEOUT_S, SdkRunner
 from .messages_api import assistant_turns, tool_results
@@ -67,12 +67,13 @@ class _Silent:
 class _Nudging:
     """A person speaks up while a tool call waits at the gate."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode = "next") -> None:
         self.runner: SdkRunner | None = None
+        self._mode = mode
 
     async def judge(self, call: ToolCall) -> Verdict:
         if self.runner is not None:
-            await self.runner.nudge(Message(("n1",), _NUDGE))
+            await self.runner.nudge(Message(("n1",), _NUDGE, self._mode))
         return Verdict(bool(call.id))
 
 
@@ -100,6 +101,30 @@ async def nudged(place: Place) -> None:
         async with _running(model, place, gate) as runner:
             await _completed(runner)
         _expect((place.work / "made.txt").exists(), "the tool did not run although the gate allowed it")
+        _expect(_NUDGE in json.dumps(model.requests[1]["messages"]), "the nudge was not in the next request")
+
+
+async def steered(place: Place) -> None:
+    """A nudge takes the place of a call that is about to start."""
+    gate = _Nudging("steer")
+    with stub(_one_tool(_TOUCH)) as model:
+        async with _running(model, place, gate) as runner:
+            await _completed(runner)
+        _expect(not (place.work / "made.txt").exists(), "the tool ran although a person steered")
+        _expect(_NUDGE in str(tool_results(model.requests[1])), "the nudge was not in the call's place")
+
+
+async def interrupted(place: Place) -> None:
+    """A nudge stops the tool that runs, and the conversation goes on with it."""
+    waits = {
+        "name": "Bash",
+        "input": {"command": "touch started; exec tail -f /dev/null", "timeout": 600_000},
+    }
+    with stub(_one_tool(waits)) as model:
+        async with _running(model, place, OpenGate()) as runner:
+            await _until((place.work / "started").exists, "the tool never started")
+            await runner.nudge(Message(("n1",), _NUDGE, "interrupt"))
+            await _completed(runner)
         _expect(_NUDGE in json.dumps(model.requests[1]["messages"]), "the nudge was not in the next request")
 
 
@@ -153,7 +178,15 @@ async def resumed(place: Place) -> None:
         )
 
 
-CHECKS: tuple[Callable[[Place], Awaitable[None]], ...] = (denied, timed_out, nudged, redacted, resumed)
+CHECKS: tuple[Callable[[Place], Awaitable[None]], ...] = (
+    denied,
+    timed_out,
+    nudged,
+    steered,
+    interrupted,
+    redacted,
+    resumed,
+)
 
 
 def _one_tool(tool: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
