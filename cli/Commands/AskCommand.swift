@@ -50,7 +50,9 @@ package enum AskCommand {
         if invocation.wantsJSON {
             console.print(ask.encoded(pretty: true))
         } else if let answer = ask.text("answer") {
-            console.printText(Text.visible(answer))
+            for line in answer.split(separator: "\n", omittingEmptySubsequences: false) {
+                console.print(Text.visible(String(line)))
+            }
         } else if state == AskState.expired {
             console.complain(
                 "no answer yet", advice: "It may still come: bgagent asks show \(task) \(id)")
@@ -76,7 +78,7 @@ package enum AskCommand {
         if invocation.wantsJSON {
             console.print(ask.encoded(pretty: true))
         } else {
-            for line in lines(ask) { console.printText(line) }
+            for line in lines(ask) { console.print(line) }
         }
         return .success
     }
@@ -91,7 +93,7 @@ package enum AskCommand {
         } else if found.array?.isEmpty ?? true {
             console.note("Nobody has asked this agent anything.")
         } else {
-            for ask in found.array ?? [] { for line in lines(ask) { console.printText(line) } }
+            for ask in found.array ?? [] { for line in lines(ask) { console.print(line) } }
         }
         return .success
     }

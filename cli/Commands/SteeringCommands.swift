@@ -92,7 +92,7 @@ package enum SteeringCommands {
         for item in waiting where item.text("kind") == "question" {
             let task = Text.visible(item.text("task_id") ?? "")
             console.print("\(task)  \(Text.visible(item.text("repo") ?? ""))  asks:")
-            console.printText("  " + Text.visible(item.text("text") ?? ""))
+            console.print("  " + Text.visible(item.text("text") ?? ""))
             for option in item.member("options")?.array ?? [] {
                 console.print("    - " + Text.visible(option.string ?? ""))
             }

@@ -100,7 +100,7 @@ package struct EventWording: Sendable {
             "needs approval" + part(": ", first("summary", "reason", "rule_id")) + part("  ", first("tool_name"))
                 + part("  ", first("tool_input_preview", "input_preview"))
         default:
-            (first("status", "decision")?.lowercased() ?? "decided") + part(" by ", first("decided_by", "caller_user_id"))
+            (first("status")?.lowercased() ?? "decided") + part(" by ", first("decided_by"))
                 + part(": ", first("reason", "scope"))
         }
     }

@@ -197,7 +197,10 @@ package enum ApprovalStore {
             WHERE request_id = \(id) AND task_id = \(task.id.rawValue) AND status = 'PENDING'
             """
         ).affected
-        if expired == 1 { try close(task, ["request_id": .string(id), "status": .string(ApprovalState.timedOut.rawValue)], in: tx) }
+        if expired == 1 {
+            let status = JSONValue.string(ApprovalState.timedOut.rawValue)
+            try close(task, ["request_id": .string(id), "status": status], in: tx)
+        }
         return try find(id, of: task.id, in: tx)
     }
 

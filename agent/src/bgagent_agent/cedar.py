@@ -17,7 +17,7 @@ _WITHOUT_KIN = frozenset({"unparsed_command", "unknown_command", "piped_script"}
 
 
 class CedarPolicy:
-    """One task's rules: the built-in ones and those of its repository. Raises when the latter do not parse."""
+    """One task's rules: the built-in ones and its repository's. Raises when the latter do not parse."""
 
     def __init__(self, session: Session, workspace: Path, home: str) -> None:
         self._policies = Policies.load(session.policies.text if session.policies else "")
@@ -30,7 +30,8 @@ class CedarPolicy:
         if decision.effect is Effect.ALLOW:
             return Allow()
         if decision.effect is Effect.DENY:
-            return Deny(decision.summary, decision.rule_ids)
+            # Its reasons name the rules.
+            return Deny(decision.summary)
         return Ask(
             decision.rule_ids,
             (decision.severity or Severity.MEDIUM).value,
