@@ -93,7 +93,7 @@ def test_an_image_that_is_not_there_is_named(world: LocalWorld) -> None:
 def test_the_image_passes_its_self_test_confined_and_without_a_network(image: str) -> None:
     done = docker("run", "--rm", *CONFINED, image, "selftest")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("\nok ") == 5
+    assert done.stdout.count("\nok ") == 7
 
 
 def test_the_harness_in_the_image_asks_for_its_settings(image: str) -> None:
