@@ -247,7 +247,8 @@ class World:
 
     def clear(self) -> None:
         """Forgets all tasks and what waits to be published of them."""
-        self.db.execute("TRUNCATE tasks, outbox, consumer_positions, stream_heads CASCADE")
+        # What the timeline and the commands hold has no key to its task, so that nothing cascades there.
+        self.db.execute("TRUNCATE tasks, task_events, task_commands, outbox, consumer_positions, stream_heads CASCADE")
 
     def postgres_cpu(self) -> float:
         """Seconds of CPU that the database's processes have used so far, those that ended included."""
