@@ -165,28 +165,28 @@ package final class Pool: Service {
 
     private func take() throws -> Connection {
         let deadline = Deadline.after(patience)
-        var dead: [Connection] = []  // closed outside the lock
-        let turn = state.wait(timeout: deadline.remaining) { Self.turn(&$0, size: size, dead: &dead) }
-        if !dead.isEmpty { log.debug("connections dropped", ["count": dead.count]) }
-        dead = []
-        switch turn {
-        case .use(let connection): return connection
-        case .open: return try open()
-        case .fail(let error): throw error
-        case nil:
-            state.withLock { $0.exhausted += 1 }
-            throw PostgresError.poolExhausted
+        while true {
+            let turn = state.wait(timeout: deadline.remaining) { Self.turn(&$0, size: size) }
+            switch turn {
+            case .use(let connection):
+                // A call of the kernel: under the lock it would make everybody queue for it.
+                if connection.looksAlive() { return connection }
+                log.debug("a connection was dropped", ["pid": connection.processID])
+                state.withLock { $0.count -= 1 }
+                state.signal()
+            case .open: return try open()
+            case .fail(let error): throw error
+            case nil:
+                state.withLock { $0.exhausted += 1 }
+                throw PostgresError.poolExhausted
+            }
         }
     }
 
-    private static func turn(_ state: inout State, size: Int, dead: inout [Connection]) -> Turn? {
+    private static func turn(_ state: inout State, size: Int) -> Turn? {
         if state.isClosed { return .fail(PostgresError(.closed, "the pool is closed")) }
         // The one used last comes first: its statements are prepared and its memory is warm.
-        while let connection = state.idle.popLast() {
-            if connection.looksAlive() { return .use(connection) }
-            dead.append(connection)
-            state.count -= 1
-        }
+        if let connection = state.idle.popLast() { return .use(connection) }
         guard state.count < size else { return nil }
         if let failure = state.lastFailure, state.failures > 0 {
             // Someone else is trying, or it is not yet time.
