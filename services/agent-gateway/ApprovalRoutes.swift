@@ -38,7 +38,7 @@ struct ApprovalRoutes: Sendable {
             throw Refusal.invalid("input: must be at most 4 KB; shorten its texts and say truncated")
         }
         let asked = body.value["timeout_s"]?.integer.map { Int(min(max($0, 30), 3_600)) } ?? 300
-        let record = try withTask(of: request, body) { task, tx in
+        let record = try access.withTask(of: request, body, pool) { task, tx in
             try ApprovalStore.open(
                 wanted, clientID: clientID, seconds: min(asked, max(30, task.remainingSeconds - 120)), of: task, in: tx)
         }
@@ -54,7 +54,7 @@ struct ApprovalRoutes: Sendable {
     private func expire(_ request: Request) throws -> Reply {
         let body = try Fields(request)
         let id = request.pathParameters["id"] ?? ""
-        let record = try withTask(of: request, body) { task, tx in
+        let record = try access.withTask(of: request, body, pool) { task, tx in
             try ApprovalStore.expire(id, of: task, in: tx)
         }
         guard let record else {
@@ -71,21 +71,5 @@ struct ApprovalRoutes: Sendable {
         if let scope = record.scope { told["scope"] = .string(scope) }
         if let reason = record.reason { told["reason"] = .string(reason) }
         return .object(told)
-    }
-
-    /// Does something on the locked task of the present attempt, whose agent is at work.
-    private func withTask<Result>(
-        of request: Request, _ body: Fields, _ work: (TaskRecord, Connection) throws -> Result
-    ) throws -> Result {
-        try pool.withConnection { connection in
-            let session = try access.authenticate(request, .harness, in: connection)
-            try body.requireAttempt(session)
-            return try connection.transaction { tx in
-                guard let task = try TaskStore.lock(session.taskID, in: tx) else { throw Refusal.staleEpoch }
-                _ = try access.current(session, in: tx)
-                guard task.status.hasAgent else { throw Refusal.staleEpoch }
-                return try work(task, tx)
-            }
-        }
     }
 }

@@ -27,7 +27,7 @@ struct ConversationRoutes: Sendable {
         let text = try clean(body, "text", most: Self.longestAnswer)
         let turn = Int(min(max(try body.integer("turn"), 0), 1_000_000))
         let id = request.pathParameters["id"] ?? ""
-        let state = try withTask(of: request, body) { task, tx in
+        let state = try access.withTask(of: request, body, pool) { task, tx in
             try AskStore.answer(id, of: task, text, turn: turn, in: tx)
         }
         switch state {
@@ -47,7 +47,7 @@ struct ConversationRoutes: Sendable {
         }
         let options = (body.value["options"]?.array ?? []).compactMap(\.string).prefix(Self.mostOptions)
         let seconds = body.value["timeout_s"]?.integer.map { Int(min(max($0, 30), 86_400)) } ?? Self.patience
-        let record = try withTask(of: request, body) { task, tx in
+        let record = try access.withTask(of: request, body, pool) { task, tx in
             try QuestionStore.ask(
                 question, options: options.map { intake.redacted(.string(String($0.prefix(200)))).string ?? "" },
                 clientID: clientID,
@@ -59,7 +59,7 @@ struct ConversationRoutes: Sendable {
     private func expire(_ request: Request) throws -> Reply {
         let body = try Fields(request)
         let id = request.pathParameters["id"] ?? ""
-        let record = try withTask(of: request, body) { task, tx in
+        let record = try access.withTask(of: request, body, pool) { task, tx in
             try QuestionStore.expire(id, of: task, in: tx)
         }
         guard let record else {
@@ -76,17 +76,6 @@ struct ConversationRoutes: Sendable {
         if let answer = record.answer { told["text"] = .string(answer) }
         if let name = record.answeredBy { told["from"] = .string(name) }
         return .object(told)
-    }
-
-    /// Does something in a transaction of the present attempt.
-    private func withTask<Result>(
-        of request: Request, _ body: Fields, _ work: (TaskRecord, Connection) throws -> Result
-    ) throws -> Result {
-        try pool.withConnection { connection in
-            let session = try access.authenticate(request, .harness, in: connection)
-            try body.requireAttempt(session)
-            return try connection.transaction { tx in try work(try access.current(session, in: tx), tx) }
-        }
     }
 
     private func clean(_ body: Fields, _ name: String, most: Int) throws -> String {

@@ -26,6 +26,23 @@ struct SessionAccess: Sendable {
         return task
     }
 
+    /// Does something on the locked task of the present attempt, whose agent is at work: so that nothing is told of a task
+    /// after its end. Throws 401, and 410 when the attempt is over.
+    func withTask<Result>(
+        of request: Request, _ body: Fields, _ pool: Pool, _ work: (TaskRecord, Connection) throws -> Result
+    ) throws -> Result {
+        try pool.withConnection { connection in
+            let session = try authenticate(request, .harness, in: connection)
+            try body.requireAttempt(session)
+            return try connection.transaction { tx in
+                guard let task = try TaskStore.lock(session.taskID, in: tx) else { throw Refusal.staleEpoch }
+                _ = try current(session, in: tx)
+                guard task.status.hasAgent else { throw Refusal.staleEpoch }
+                return try work(task, tx)
+            }
+        }
+    }
+
     /// The token of a request: `Bearer`, `x-api-key`, or the password of HTTP basic.
     static func token(_ request: Request) -> String? {
         if let key = request.headers["x-api-key"], !key.isEmpty { return key }

@@ -140,12 +140,9 @@ package enum ApprovalStore {
     ) throws -> [ApprovalRecord] {
         let query: Query =
             "SELECT " + ApprovalRecord.columns + ApprovalRecord.tables + """
-                 JOIN repos r ON r.repo = t.repo
-                LEFT JOIN repo_grants g ON g.repo = t.repo AND g.user_id = \(viewer?.rawValue)
-                WHERE a.status = 'PENDING' AND a.expires_at > clock_timestamp()
+                 WHERE a.status = 'PENDING' AND a.expires_at > clock_timestamp()
                     AND (\(task?.rawValue)::text IS NULL OR a.task_id = \(task?.rawValue))
-                    AND (\(viewer?.rawValue)::text IS NULL OR g.level IS NOT NULL
-                        OR (t.user_id = \(viewer?.rawValue) AND r.access = 'open'))
+                    AND \(GrantStore.isSeen(by: viewer))
                 ORDER BY a.expires_at, a.request_id LIMIT 100
                 """
         return try connection.query(query).map(ApprovalRecord.init(row:))

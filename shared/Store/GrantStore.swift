@@ -116,6 +116,17 @@ package enum GrantStore {
         ).first.map(TaskStanding.init(row:))
     }
 
+    /// The condition on a task `t` that its viewer may see it; nil = everybody's. What `authorize` says of reading.
+    static func isSeen(by viewer: UserID?) -> Query {
+        guard let viewer else { return "true" }
+        return """
+            EXISTS (SELECT FROM repos r
+                LEFT JOIN repo_grants g ON g.repo = r.repo AND g.user_id = \(viewer.rawValue)
+                WHERE r.repo = t.repo
+                    AND (g.level IS NOT NULL OR (t.user_id = \(viewer.rawValue) AND r.access = 'open')))
+            """
+    }
+
     /// How these users stand to a task; nobody when there is none.
     package static func standings(
         of users: [UserID], to task: TaskID, in connection: Connection

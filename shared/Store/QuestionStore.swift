@@ -103,12 +103,9 @@ package enum QuestionStore {
     ) throws -> [QuestionRecord] {
         let query: Query =
             "SELECT " + QuestionRecord.columns + QuestionRecord.tables + """
-                 JOIN repos r ON r.repo = t.repo
-                LEFT JOIN repo_grants g ON g.repo = t.repo AND g.user_id = \(viewer?.rawValue)
-                WHERE q.state = 'open' AND q.expires_at > clock_timestamp()
+                 WHERE q.state = 'open' AND q.expires_at > clock_timestamp()
                     AND (\(task?.rawValue)::text IS NULL OR q.task_id = \(task?.rawValue))
-                    AND (\(viewer?.rawValue)::text IS NULL OR g.level IS NOT NULL
-                        OR (t.user_id = \(viewer?.rawValue) AND r.access = 'open'))
+                    AND \(GrantStore.isSeen(by: viewer))
                 ORDER BY q.expires_at, q.question_id LIMIT 100
                 """
         return try connection.query(query).map(QuestionRecord.init(row:))

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bgagent_policy import Decision, Effect, Layout, Policies, Request, Scope, Severity, decide
+from bgagent_policy.scopes import UNREADABLE
 
 from .payload import Session
 from .policy import Allow, Ask, Deny, Ruling
 from .runner import ToolCall
-
-# A no to one of these counts for that very call alone: each is about what could not be read.
-_WITHOUT_KIN = frozenset({"unparsed_command", "unknown_command", "piped_script"})
 
 
 class CedarPolicy:
@@ -38,7 +36,8 @@ class CedarPolicy:
             decision.timeout_s or 300,
             decision.summary,
             tuple(str(scope) for scope in decision.suggested_scopes),
-            frozenset(decision.rule_ids) - _WITHOUT_KIN,
+            # A no to what could not be read counts for that very call alone.
+            frozenset(decision.rule_ids) - UNREADABLE,
         )
 
     def covers(self, call: ToolCall, scopes: Sequence[str]) -> bool:
