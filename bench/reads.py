@@ -70,9 +70,9 @@ def measure(world: World) -> list[Figure]:
 def _fill_peer(world: World) -> None:
     world.db.execute(
         f"""
-        INSERT INTO peer_tasks (id, user_id, repo, description)
-            SELECT gen_random_uuid(), u.id, 'bench/repo', 'mend the failing test' FROM peer_users u
-            ORDER BY u.id LIMIT {TASKS};
+        INSERT INTO peer_tasks (id, user_id, repo, description, last_kind, last_seq, last_at)
+            SELECT gen_random_uuid(), u.id, 'bench/repo', 'mend the failing test', 'agent_turn', {EVENTS}, now()
+            FROM peer_users u ORDER BY u.id LIMIT {TASKS};
         INSERT INTO peer_events (task_id, seq, kind, metadata)
             SELECT id, s, 'agent_turn', {METADATA} FROM peer_tasks, generate_series(1, {EVENTS}) AS s
         """

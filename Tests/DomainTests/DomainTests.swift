@@ -1,4 +1,4 @@
-import Domain
+@testable import Domain
 import Testing
 
 @Suite struct IdentifierTests {
@@ -20,6 +20,28 @@ import Testing
         let late = ULID.make(milliseconds: 1_700_000_000_001, random: Array(repeating: 0, count: 16))
         #expect(early < late)
         #expect(TaskID(rawValue: late) != nil)
+    }
+}
+
+@Suite struct ULIDSourceTests {
+    @Test(arguments: [
+        (UInt16.max, UInt64.max - 1, "01HF7YAT00ZZZZZZZZZZZZZZZZ"), (0, 0, "01HF7YAT000000000000000001"),
+        (1, 1 << 63, "01HF7YAT00000R000000000001"),
+    ])
+    func `an id is the moment and the count behind the random start`(high: UInt16, low: UInt64, id: String) {
+        #expect(ULIDSource(high: high, low: low).next(milliseconds: 1_700_000_000_000) == id)
+    }
+
+    @Test func `the count goes on behind its end`() {
+        let source = ULIDSource(high: 0, low: .max)
+        #expect(source.next(milliseconds: 0) == "00000000000000000000000000")
+    }
+
+    @Test func `no id comes twice, and each is one`() {
+        let source = ULIDSource()
+        let ids = (0..<10_000).map { _ in source.next(milliseconds: 1_700_000_000_000) }
+        #expect(Set(ids).count == ids.count)
+        #expect(ids.allSatisfy { EventID(rawValue: $0) != nil })
     }
 }
 

@@ -1,8 +1,11 @@
 """The peer: the same job the usual way, with FastAPI, asyncpg and aio-pika in one process.
 
-    POST /v1/tasks               token looked up; task, event and outbox row in one transaction; 201
-    GET  /v1/tasks/{id}/status   token and task in one query
-    GET  /v1/tasks/{id}/events   token and task, then a page of events
+    POST /v1/tasks               token, repository and waiting tasks in one query; task, event and outbox row in one
+                                 transaction; 201
+    GET  /v1/tasks/{id}/status   token, permission, task and its place in the queue in one query
+    GET  /v1/tasks/{id}/events   token, permission and task, then a page of events
+
+It answers with the members that ours answers with, and asks who may see a task as ours does.
     GET  /ready
 
 A task of the process drains the outbox into RabbitMQ, in batches, persistent and confirmed. PEER_POSTGRES_URL and
@@ -18,24 +21,37 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import aio_pika
 import asyncpg
 from fastapi import FastAPI, Header, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field
+
+from bench.peer.shapes import Event, EventPage, Named, NewTask, Pagination, Status, StatusAnswer
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS peer_users (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text UNIQUE NOT NULL, token_hash text UNIQUE NOT NULL);
+CREATE TABLE IF NOT EXISTS peer_repos (repo text PRIMARY KEY, access text NOT NULL DEFAULT 'open');
+INSERT INTO peer_repos (repo) VALUES ('bench/repo') ON CONFLICT DO NOTHING;
+CREATE TABLE IF NOT EXISTS peer_grants (
+    user_id bigint NOT NULL REFERENCES peer_users, repo text NOT NULL REFERENCES peer_repos, level text NOT NULL,
+    PRIMARY KEY (user_id, repo));
 CREATE TABLE IF NOT EXISTS peer_tasks (
-    id uuid PRIMARY KEY, user_id bigint NOT NULL REFERENCES peer_users, repo text NOT NULL, description text NOT NULL,
-    status text NOT NULL DEFAULT 'SUBMITTED', turn int NOT NULL DEFAULT 0, max_turns int NOT NULL DEFAULT 100,
-    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());
+    id uuid PRIMARY KEY, user_id bigint NOT NULL REFERENCES peer_users, repo text NOT NULL REFERENCES peer_repos,
+    description text NOT NULL, issue_number int, trace_id text NOT NULL DEFAULT md5(random()::text),
+    status text NOT NULL DEFAULT 'SUBMITTED', attempt int NOT NULL DEFAULT 1, turn int NOT NULL DEFAULT 0,
+    max_turns int NOT NULL DEFAULT 100, cost_usd numeric(12, 6) NOT NULL DEFAULT 0, max_budget_usd numeric(12, 6),
+    current_tool text, milestone text, milestone_at timestamptz, wake_kind text, wake_detail text, pr_url text,
+    outcome text, error jsonb, last_kind text, last_seq bigint, last_at timestamptz, started_at timestamptz,
+    completed_at timestamptz, created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX IF NOT EXISTS peer_tasks_by_user ON peer_tasks (user_id, created_at);
 CREATE TABLE IF NOT EXISTS peer_events (
     id bigint GENERATED ALWAYS AS IDENTITY, task_id uuid NOT NULL, seq bigint NOT NULL, kind text NOT NULL,
-    metadata jsonb NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (task_id, seq));
+    metadata jsonb NOT NULL, attempt int NOT NULL DEFAULT 1, at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (task_id, seq));
 CREATE TABLE IF NOT EXISTS peer_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key text NOT NULL, body jsonb NOT NULL);
 """
@@ -48,13 +64,26 @@ SELECT id, key, body FROM gone ORDER BY id
 """
 
 
-class NewTask(BaseModel):
-    """What a client may ask for."""
-
-    model_config = ConfigDict(extra="forbid")
-    repo: str = Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")
-    task_description: str = Field(min_length=1, max_length=10_000)
-    max_turns: int = Field(default=100, ge=1, le=500)
+ACCOUNT = """
+SELECT u.id, EXISTS (SELECT FROM peer_repos r WHERE r.repo = $2) AS onboarded,
+    (SELECT count(*) FROM peer_tasks w WHERE w.user_id = u.id AND w.status IN ('SUBMITTED', 'QUEUED')) AS waiting
+FROM peer_users u WHERE u.token_hash = $1
+"""
+SEEN = """
+FROM peer_users u JOIN peer_tasks t ON t.id = $2 JOIN peer_repos r ON r.repo = t.repo
+LEFT JOIN peer_grants g ON g.user_id = u.id AND g.repo = t.repo
+WHERE u.token_hash = $1 AND (g.level IS NOT NULL OR (t.user_id = u.id AND r.access = 'open'))
+"""
+STATUS = (
+    """
+SELECT t.*, clock_timestamp() AS read_at,
+    CASE WHEN t.status IN ('SUBMITTED', 'QUEUED') THEN (SELECT count(*) FROM peer_tasks w
+        WHERE w.user_id = t.user_id AND w.status IN ('SUBMITTED', 'QUEUED')
+            AND (w.created_at, w.id) <= (t.created_at, t.id)) END AS queue_position
+"""
+    + SEEN
+)
+SLOTS = 3
 
 
 class Outbox:
@@ -127,14 +156,16 @@ async def create(task: NewTask, request: Request, authorization: str = Header(""
     metadata = json.dumps({"repo": task.repo, "channel_source": "api"})
     body = json.dumps({"task_id": str(task_id), "seq": 1, "event_type": "task_created", "repo": task.repo})
     async with request.app.state.pool.acquire() as connection:
-        user = await connection.fetchval("SELECT id FROM peer_users WHERE token_hash = $1", hashed)
-        if user is None:
+        account = await connection.fetchrow(ACCOUNT, hashed, task.repo)
+        if account is None:
             raise HTTPException(401, "UNAUTHORIZED")
+        if not account["onboarded"]:
+            raise HTTPException(422, "REPO_NOT_ONBOARDED")
         async with connection.transaction():
             row = await connection.fetchrow(
                 "INSERT INTO peer_tasks (id, user_id, repo, description, max_turns) VALUES ($1, $2, $3, $4, $5) "
                 "RETURNING status, created_at",
-                *(task_id, user, task.repo, task.task_description, task.max_turns),
+                *(task_id, account["id"], task.repo, task.task_description, task.max_turns),
             )
             await connection.execute(
                 "INSERT INTO peer_events (task_id, seq, kind, metadata) VALUES ($1, 1, 'task_created', $2)",
@@ -156,43 +187,88 @@ async def create(task: NewTask, request: Request, authorization: str = Header(""
     }
 
 
+def age(since: datetime | None, now: datetime) -> int | None:
+    """Whole seconds."""
+    return None if since is None else max(int((now - since).total_seconds()), 0)
+
+
+def waits_for(row: asyncpg.Record) -> dict[str, str] | None:
+    """What the task waits for, when it does."""
+    match row["status"]:
+        case "SUBMITTED":
+            return {"kind": "admission", "detail": "admission"}
+        case "QUEUED":
+            return {"kind": "slot", "detail": "a free slot"}
+        case "PARKED":
+            return {"kind": row["wake_kind"] or "wake", "detail": row["wake_detail"] or ""}
+        case _:
+            return None
+
+
 @app.get("/v1/tasks/{task_id}/status")
-async def status(task_id: uuid.UUID, request: Request, authorization: str = Header("")) -> dict[str, Any]:
+async def status(task_id: uuid.UUID, request: Request, authorization: str = Header("")) -> StatusAnswer:
     """Where a task stands."""
-    row = await request.app.state.pool.fetchrow(
-        "SELECT t.status, t.repo, t.turn, t.max_turns, t.created_at, t.updated_at FROM peer_users u "
-        "JOIN peer_tasks t ON t.user_id = u.id WHERE u.token_hash = $1 AND t.id = $2",
-        *(token_hash(authorization), task_id),
-    )
+    row = await request.app.state.pool.fetchrow(STATUS, token_hash(authorization), task_id)
     if row is None:
         raise HTTPException(404, "TASK_NOT_FOUND")
-    return {"data": {"task_id": str(task_id), **dict(row)}}
+    now, position = row["read_at"], row["queue_position"]
+    milestone, last = row["milestone"], row["last_kind"]
+    return StatusAnswer(
+        data=Status(
+            task_id=task_id,
+            status=row["status"],
+            repo=row["repo"],
+            issue_number=row["issue_number"],
+            attempt=row["attempt"],
+            elapsed_s=age(row["started_at"] or row["created_at"], row["completed_at"] or now) or 0,
+            turn=row["turn"],
+            max_turns=row["max_turns"],
+            last_milestone=Named(name=milestone, age_s=age(row["milestone_at"], now)) if milestone else None,
+            current_tool=row["current_tool"],
+            waiting_for=waits_for(row),
+            cost_usd=row["cost_usd"],
+            max_budget_usd=row["max_budget_usd"],
+            queue_position=position,
+            estimated_wait_s=(position + SLOTS - 1) // SLOTS * 600 if position else None,
+            pr_url=row["pr_url"],
+            outcome=row["outcome"],
+            error=json.loads(row["error"]) if row["error"] else None,
+            last_event=Named(name=last, seq=row["last_seq"], age_s=age(row["last_at"], now)) if last else None,
+        )
+    )
 
 
 @app.get("/v1/tasks/{task_id}/events")
 async def events(
     task_id: uuid.UUID, request: Request, after: int = 0, limit: int = 50, authorization: str = Header("")
-) -> dict[str, Any]:
+) -> EventPage:
     """A page of a task's events."""
     async with request.app.state.pool.acquire() as connection:
-        known = await connection.fetchval(
-            "SELECT 1 FROM peer_users u JOIN peer_tasks t ON t.user_id = u.id WHERE u.token_hash = $1 AND t.id = $2",
-            *(token_hash(authorization), task_id),
+        task = await connection.fetchrow(
+            "SELECT t.user_id, t.repo, t.trace_id" + SEEN, token_hash(authorization), task_id
         )
-        if known is None:
+        if task is None:
             raise HTTPException(404, "TASK_NOT_FOUND")
         rows = await connection.fetch(
-            "SELECT seq, kind, at, metadata FROM peer_events WHERE task_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+            "SELECT id, seq, kind, at, attempt, metadata FROM peer_events WHERE task_id = $1 AND seq > $2 "
+            "ORDER BY seq LIMIT $3",
             *(task_id, after, limit + 1),
         )
     page = [
-        {
-            "task_id": str(task_id),
-            "seq": row["seq"],
-            "event_type": row["kind"],
-            "timestamp": row["at"],
-            "metadata": json.loads(row["metadata"]),
-        }
+        Event(
+            event_id=row["id"],
+            task_id=task_id,
+            seq=row["seq"],
+            event_type=row["kind"],
+            timestamp=row["at"],
+            attempt=row["attempt"],
+            metadata=json.loads(row["metadata"]),
+            user_id=task["user_id"],
+            repo=task["repo"],
+            trace_id=task["trace_id"],
+        )
         for row in rows[:limit]
     ]
-    return {"data": page, "pagination": {"has_more": len(rows) > limit}}
+    more = len(rows) > limit
+    next_token = str(page[-1].seq) if more else None
+    return EventPage(data=page, pagination=Pagination(next_token=next_token, has_more=more))

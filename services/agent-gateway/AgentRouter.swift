@@ -1,4 +1,3 @@
-import Crypto
 import Domain
 import FoundationEssentials
 import Glibc
@@ -9,9 +8,9 @@ import HTTPTypes
 enum AgentRouter {
     static func make() -> Router {
         var router = Router { Answers.failure($0, $1) }
+        let ids = ULIDSource()
         router.admit = { request in
-            let milliseconds = Int64(Date().timeIntervalSince1970 * 1000)
-            request.id = ULID.make(milliseconds: milliseconds, random: (try? Random.bytes(16)) ?? [])
+            request.id = ids.next(milliseconds: Int64(Date().timeIntervalSince1970 * 1000))
             return nil
         }
         router.finish = { response, request in

@@ -1,10 +1,14 @@
 import CPostgres
 import Glibc
+import Synchronization
 
 /// Owns one result of libpq.
 final class ResultHandle: @unchecked Sendable {
     // Sendable because a result never changes after libpq handed it out; reading it is safe from any thread.
     let raw: OpaquePointer
+    /// Where the last column was found. Rows are read in the order of their columns, so the next one stands behind it;
+    /// a wrong guess, of another thread for instance, costs a longer look and nothing else.
+    private let last = Atomic<Int32>(-1)
 
     init(_ raw: OpaquePointer) {
         self.raw = raw
@@ -12,6 +16,27 @@ final class ResultHandle: @unchecked Sendable {
 
     deinit {
         PQclear(raw)
+    }
+
+    /// The column of that name, or nil.
+    func column(_ name: String) -> Int32? {
+        let count = PQnfields(raw)
+        let start = last.load(ordering: .relaxed) + 1
+        var name = name
+        return name.withUTF8 { wanted in
+            for step in 0..<count {
+                let index = start + step < count ? start + step : start + step - count
+                guard let found = PQfname(raw, index), Self.isSame(found, wanted) else { continue }
+                last.store(index, ordering: .relaxed)
+                return index
+            }
+            return nil
+        }
+    }
+
+    private static func isSame(_ found: UnsafePointer<CChar>, _ wanted: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard let start = wanted.baseAddress else { return found.pointee == 0 }
+        return strncmp(found, start, wanted.count) == 0 && found[wanted.count] == 0
     }
 
     func name(of column: Int) -> String {
@@ -64,11 +89,9 @@ package struct Row: Sendable {
 
     /// The column's value by name, as the statement spells it. NULL needs an optional type.
     package func get<Value: PostgresDecodable>(_ column: String, as type: Value.Type = Value.self) throws -> Value {
-        let count = PQnfields(result.raw)
-        let found = column.withCString { name in
-            (0..<count).first { PQfname(result.raw, $0).map { strcmp($0, name) == 0 } ?? false }
+        guard let found = result.column(column) else {
+            throw PostgresError(.decoding, "there is no column \(column)")
         }
-        guard let found else { throw PostgresError(.decoding, "there is no column \(column)") }
         return try value(at: found)
     }
 

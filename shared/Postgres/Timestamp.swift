@@ -29,7 +29,14 @@ package struct Timestamp: Sendable, Hashable, Comparable {
 
     /// `2026-01-31T23:59:59.123456Z`, always six digits, so that texts sort as the moments do.
     package var iso8601: String {
-        String(decoding: text(separator: UInt8(ascii: "T"), zone: "Z"), as: UTF8.self)
+        var text: [UInt8] = []
+        append(to: &text, separator: UInt8(ascii: "T"), zone: "Z")
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Appends what `iso8601` says.
+    package func appendISO8601(to text: inout [UInt8]) {
+        append(to: &text, separator: UInt8(ascii: "T"), zone: "Z")
     }
 
     /// Reads `2026-01-31T23:59:59Z`, with any number of fraction digits (six are kept), `T` or a blank between, and a
@@ -53,31 +60,34 @@ package struct Timestamp: Sendable, Hashable, Comparable {
         .microseconds(left.microseconds - right.microseconds)
     }
 
-    private func text(separator: UInt8, zone: String) -> [UInt8] {
+    private func append(to text: inout [UInt8], separator: UInt8, zone: StaticString) {
         let (days, inDay) = Self.floorDivide(microseconds, by: 86_400_000_000)
         let (year, month, day) = Self.civil(days)
-        var text: [UInt8] = []
-        text.reserveCapacity(32)
-        func append(_ number: Int64, _ width: Int) {
-            let digits = String(number).utf8
-            for _ in 0..<max(0, width - digits.count) { text.append(0x30) }
-            text.append(contentsOf: digits)
-        }
-        append(year, 4)
+        Self.append(year, unit: 1000, to: &text)
         text.append(UInt8(ascii: "-"))
-        append(month, 2)
+        Self.append(month, unit: 10, to: &text)
         text.append(UInt8(ascii: "-"))
-        append(day, 2)
+        Self.append(day, unit: 10, to: &text)
         text.append(separator)
-        append(inDay / 3_600_000_000, 2)
+        Self.append(inDay / 3_600_000_000, unit: 10, to: &text)
         text.append(UInt8(ascii: ":"))
-        append(inDay / 60_000_000 % 60, 2)
+        Self.append(inDay / 60_000_000 % 60, unit: 10, to: &text)
         text.append(UInt8(ascii: ":"))
-        append(inDay / 1_000_000 % 60, 2)
+        Self.append(inDay / 1_000_000 % 60, unit: 10, to: &text)
         text.append(UInt8(ascii: "."))
-        append(inDay % 1_000_000, 6)
-        text.append(contentsOf: zone.utf8)
-        return text
+        Self.append(inDay % 1_000_000, unit: 100_000, to: &text)
+        zone.withUTF8Buffer { text.append(contentsOf: $0) }
+    }
+
+    /// The digits of a number from its digit for `unit` on; larger ones are written out whole.
+    private static func append(_ number: Int64, unit: Int64, to text: inout [UInt8]) {
+        guard number >= 0, number < unit * 10 else { return text.append(contentsOf: String(number).utf8) }
+        var (rest, unit) = (number, unit)
+        while unit > 0 {
+            text.append(0x30 + UInt8(truncatingIfNeeded: rest / unit))
+            rest %= unit
+            unit /= 10
+        }
     }
 
     static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Int64? {
@@ -160,7 +170,7 @@ extension Timestamp: PostgresEncodable, PostgresDecodable {
     package static var postgresType: PostgresType { .timestamptz }
 
     package func encode(into text: inout [UInt8]) -> Bool {
-        text.append(contentsOf: self.text(separator: UInt8(ascii: " "), zone: "+00"))
+        append(to: &text, separator: UInt8(ascii: " "), zone: "+00")
         return true
     }
 

@@ -1,7 +1,7 @@
 import Domain
 import Postgres
 
-/// A task with its hot row at one moment: everything that the API tells of a task.
+/// A task at one moment: what it is, what became of it and what it cost. Where it stands: `TaskStatusSnapshot`.
 package struct TaskSnapshot: Sendable {
     package let id: TaskID
     package let userID: UserID
@@ -27,43 +27,31 @@ package struct TaskSnapshot: Sendable {
     package let headSHA: String?
     package let answerText: String?
     package let error: JSONValue?
-    package let wakeCondition: JSONValue?
     package let cancelRequestedAt: Timestamp?
     package let traceID: String
     package let createdAt: Timestamp
-    package let statusChangedAt: Timestamp
     package let updatedAt: Timestamp
     package let startedAt: Timestamp?
     package let completedAt: Timestamp?
     package let turn: Int
     package let cost: Money
-    package let currentTool: String?
-    package let lastMilestone: String?
-    package let lastMilestoneAt: Timestamp?
-    package let lastEventType: String?
-    package let lastEventAt: Timestamp?
-    package let lastSeq: Int64
     /// From 1, among the user's waiting tasks; nil when it does not wait.
     package let queuePosition: Int?
     /// The user's own number of tasks at work at once; nil = the platform's.
     package let userSlots: Int?
-    /// The database's clock when the row was read, which ages are counted from.
-    package let readAt: Timestamp
 
     /// The columns that `init(row:)` reads, of `tasks t` with `task_heads h`.
     static let columns: Query = """
         t.task_id, t.user_id, t.repo, t.issue_number, t.task_description, t.workflow, t.channel_source, t.status,
         t.attempt, t.max_attempts, t.branch_name, t.base_branch, t.model, t.max_turns, t.max_budget_usd,
         t.max_duration_s, t.notifications::text AS notifications, t.outcome, t.pr_url, t.pr_number, t.head_sha,
-        t.answer_text, t.error, t.wake_condition, t.cancel_requested_at, split_part(t.traceparent, '-', 2) AS trace_id,
-        t.created_at, t.status_changed_at, t.updated_at, t.started_at, t.completed_at, h.turn, h.cost_usd,
-        h.current_tool, h.last_milestone, h.last_milestone_at, h.last_event_type, h.last_event_at, h.seq,
-        clock_timestamp() AS read_at
+        t.answer_text, t.error, t.cancel_requested_at, split_part(t.traceparent, '-', 2) AS trace_id,
+        t.created_at, t.updated_at, t.started_at, t.completed_at, h.turn, h.cost_usd
         """
 
     /// The place in the queue and what bounds the user's share, which only a look at one task pays for.
     static let queueColumns: Query = """
-        , CASE WHEN t.status IN ('SUBMITTED', 'QUEUED') THEN (SELECT count(*) FROM tasks w
+        CASE WHEN t.status IN ('SUBMITTED', 'QUEUED') THEN (SELECT count(*) FROM tasks w
             WHERE w.user_id = t.user_id AND w.status IN ('SUBMITTED', 'QUEUED')
                 AND (w.created_at, w.task_id) <= (t.created_at, t.task_id)) END AS queue_position,
         (SELECT u.max_concurrent FROM users u WHERE u.user_id = t.user_id) AS user_slots
@@ -94,25 +82,16 @@ package struct TaskSnapshot: Sendable {
         headSHA = try row.get("head_sha", as: String?.self)
         answerText = try row.get("answer_text", as: String?.self)
         error = try row.get("error", as: JSONValue?.self)
-        wakeCondition = try row.get("wake_condition", as: JSONValue?.self)
         cancelRequestedAt = try row.get("cancel_requested_at", as: Timestamp?.self)
         traceID = try row.get("trace_id", as: String.self)
         createdAt = try row.get("created_at", as: Timestamp.self)
-        statusChangedAt = try row.get("status_changed_at", as: Timestamp.self)
         updatedAt = try row.get("updated_at", as: Timestamp.self)
         startedAt = try row.get("started_at", as: Timestamp?.self)
         completedAt = try row.get("completed_at", as: Timestamp?.self)
         turn = try row.get("turn", as: Int.self)
         cost = try row.get("cost_usd", as: Money.self)
-        currentTool = try row.get("current_tool", as: String?.self)
-        lastMilestone = try row.get("last_milestone", as: String?.self)
-        lastMilestoneAt = try row.get("last_milestone_at", as: Timestamp?.self)
-        lastEventType = try row.get("last_event_type", as: String?.self)
-        lastEventAt = try row.get("last_event_at", as: Timestamp?.self)
-        lastSeq = try row.get("seq", as: Int64.self)
         queuePosition = hasQueue ? try row.get("queue_position", as: Int?.self) : nil
         userSlots = hasQueue ? try row.get("user_slots", as: Int?.self) : nil
-        readAt = try row.get("read_at", as: Timestamp.self)
     }
 }
 
@@ -146,26 +125,17 @@ extension TaskSnapshot {
         headSHA = nil
         answerText = nil
         error = nil
-        wakeCondition = nil
         cancelRequestedAt = nil
         let parts = task.traceparent.split(separator: "-")
         traceID = parts.count > 1 ? String(parts[1]) : ""
         self.createdAt = createdAt
-        statusChangedAt = createdAt
         updatedAt = createdAt
         startedAt = nil
         completedAt = nil
         turn = 0
         cost = Money(micros: 0)
-        currentTool = nil
-        lastMilestone = nil
-        lastMilestoneAt = nil
-        lastEventType = TaskEventType.taskCreated.rawValue
-        lastEventAt = createdAt
-        lastSeq = 1
         queuePosition = waiting.map { $0 + 1 }
         self.userSlots = userSlots
-        readAt = createdAt
     }
 }
 
@@ -209,9 +179,24 @@ package enum TaskQueries {
         }
     }
 
-    static func snapshotQuery(_ id: TaskID, extra: Query = "") -> Query {
-        "SELECT " + TaskSnapshot.columns + TaskSnapshot.queueColumns + extra
-            + " FROM tasks t JOIN task_heads h USING (task_id) WHERE t.task_id = \(id.rawValue)"
+    /// Where a task stands, and how `asker` stands to it.
+    package static func status(
+        _ id: TaskID, for asker: UserID, in connection: Connection
+    ) throws -> (task: TaskStatusSnapshot, standing: TaskStanding)? {
+        let query = query(TaskStatusSnapshot.columns + ", " + TaskStanding.columns(for: asker), of: id)
+        return try connection.query(query).first.map { row in
+            (try TaskStatusSnapshot(row: row), try TaskStanding(row: row))
+        }
+    }
+
+    static func statusQuery(_ id: TaskID) -> Query { query(TaskStatusSnapshot.columns, of: id) }
+
+    private static func snapshotQuery(_ id: TaskID, extra: Query = "") -> Query {
+        query(TaskSnapshot.columns + ", " + TaskSnapshot.queueColumns + extra, of: id)
+    }
+
+    private static func query(_ columns: Query, of id: TaskID) -> Query {
+        "SELECT " + columns + " FROM tasks t JOIN task_heads h USING (task_id) WHERE t.task_id = \(id.rawValue)"
     }
 
     /// A page of tasks, newest first, and whether there are more. What is submitted meanwhile stands before the first

@@ -24,7 +24,7 @@ package struct TaskVitals: Sendable {
         package let metadata: String
     }
 
-    package let task: TaskSnapshot
+    package let task: TaskStatusSnapshot
     package let sandbox: Sandbox?
     /// Seconds since the present tool was called; nil while none runs.
     package let toolAgeSeconds: Int?
@@ -48,7 +48,7 @@ package struct TaskVitals: Sendable {
     /// Everything in one flight; nil when there is no such task.
     package static func load(_ id: TaskID, in connection: Connection) throws -> TaskVitals? {
         let results = try connection.pipeline([
-            TaskQueries.snapshotQuery(id), sandboxQuery(id), modelQuery(id),
+            TaskQueries.statusQuery(id), sandboxQuery(id), modelQuery(id),
             """
             SELECT seq, event_type, extract(epoch FROM clock_timestamp() - timestamp)::bigint AS age_s,
                 metadata::text AS metadata
@@ -70,7 +70,7 @@ package struct TaskVitals: Sendable {
             """,
         ])
         guard let row = results[0].first else { return nil }
-        let task = try TaskSnapshot(row: row, hasQueue: true)
+        let task = try TaskStatusSnapshot(row: row)
         let (model, effects, outbox) = (try results[2].only(), try results[5].only(), try results[6].only())
         return TaskVitals(
             task: task, sandbox: try results[1].first.map(Sandbox.init(row:)),

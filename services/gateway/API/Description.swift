@@ -132,7 +132,7 @@ struct Description: Sendable {
     }
 
     private static func queryParameters(_ endpoint: Endpoint) -> [JSONValue] {
-        var reader = QueryReader([])
+        var reader = QueryReader([], isDescribing: true)
         endpoint.query(&reader)
         return reader.parameters.map { parameter in
             [

@@ -13,6 +13,7 @@ struct Gate: Sendable {
     private let proxies: [AddressRange]
     private let loginAddresses: RateLimiter
     private let guesses: LoginGuard
+    private let ids = ULIDSource()
 
     init(_ settings: GatewaySettings, authenticator: Authenticator) {
         self.authenticator = authenticator
@@ -27,7 +28,7 @@ struct Gate: Sendable {
     func router(_ endpoints: [Endpoint]) -> Router {
         var router = Router(failure: Answer.failure)
         router.admit = { request in
-            request.id = Self.requestID(request)
+            request.id = requestID(request)
             guard let seconds = addresses.take(ClientAddress.network(client(request))) else { return nil }
             return Answer.error(.limited("too many requests from this address", retryAfter: seconds), request)
         }
@@ -90,15 +91,8 @@ struct Gate: Sendable {
     private func isProxy(_ address: String) -> Bool { proxies.contains { $0.contains(address) } }
 
     /// The client's id when it is a ULID, else a new one.
-    private static func requestID(_ request: Request) -> String {
+    private func requestID(_ request: Request) -> String {
         if let given = request.headers["X-Request-Id"], let id = EventID(rawValue: given) { return id.rawValue }
-        var (high, low) = (UInt64.random(in: 0...(.max)), UInt64.random(in: 0...(.max)))
-        var random: [UInt8] = []
-        for _ in 0..<8 {
-            random += [UInt8(truncatingIfNeeded: high), UInt8(truncatingIfNeeded: low)]
-            high >>= 8
-            low >>= 8
-        }
-        return ULID.make(milliseconds: Timestamp.now.microseconds / 1000, random: random)
+        return ids.next(milliseconds: Timestamp.now.microseconds / 1000)
     }
 }

@@ -42,7 +42,7 @@ final class Authenticator: Sendable {
         guard parts.count == 2, Headers.sameName(String(parts[0]), "Bearer"), parts[1].hasPrefix(Self.prefix) else {
             throw APIError.unauthorized
         }
-        return try SHA256.hex(parts[1].utf8)
+        return try SHA256.hex(String(parts[1]))
     }
 
     /// Who it is. Throws 401 when the token is unknown, revoked, expired, or its account closed.

@@ -15,9 +15,16 @@ enum ClientAddress {
         return isMapped ? Array(bytes[12...]) : bytes
     }
 
+    private static func isIPv4(_ text: String) -> Bool {
+        var address = in_addr()
+        return inet_pton(AF_INET, text, &address) == 1
+    }
+
     /// What is limited as one: an IPv4 address, or the /64 of an IPv6 address, within which a client has as many as it
     /// likes. What is no address is limited by its first letters.
     static func network(_ text: String) -> String {
+        // What reads as an IPv4 address is spelt in one way only.
+        if isIPv4(text) { return text }
         guard let bytes = bytes(text) else { return "?" + text.prefix(64) }
         if bytes.count == 4 { return bytes.map { String($0) }.joined(separator: ".") }
         return bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ":") + "/64"

@@ -34,8 +34,9 @@ final class RateLimiter: Sendable {
     var count: Int { state.withLock { $0.newer.count + $0.older.count } }
 
     /// Takes one token. Nil: go on; otherwise the whole seconds until there is one.
-    func take(_ key: String, now: MonotonicTime = .now) -> Int? {
+    func take(_ key: @autoclosure () -> String, now: @autoclosure () -> MonotonicTime = .now) -> Int? {
         guard perSecond > 0 else { return nil }
+        let (key, now) = (key(), now())
         return state.withLock { state in
             let old = state.older.removeValue(forKey: key)
             var bucket = state.newer[key] ?? old ?? Bucket(tokens: burst, at: now)

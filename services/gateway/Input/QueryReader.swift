@@ -10,18 +10,22 @@ struct QueryReader {
         let purpose: String
     }
 
+    /// What was read, when it is to be described.
     private(set) var parameters: [Parameter] = []
+    private var names: [String] = []
+    private let isDescribing: Bool
     private let items: [(String, String)]
     private var problems: [String] = []
 
-    init(_ items: [(String, String)]) {
+    init(_ items: [(String, String)], isDescribing: Bool = false) {
         self.items = items
+        self.isDescribing = isDescribing
     }
 
     mutating func finish() throws {
         var seen: Set<String> = []
         for (name, _) in items {
-            if !parameters.contains(where: { $0.name == name }) {
+            if !names.contains(name) {
                 problems.append("\(FieldReader.quoted(name)) is not a known query parameter")
             } else if !seen.insert(name).inserted {
                 problems.append("\(name) stands twice in the query")
@@ -33,11 +37,14 @@ struct QueryReader {
     mutating func reject(_ problem: String) { problems.append(problem) }
 
     mutating func integer(_ name: String, default fallback: Int, in range: ClosedRange<Int>, _ purpose: String) -> Int {
-        let schema: JSONValue = [
-            "type": "integer", "minimum": JSONValue(range.lowerBound), "maximum": JSONValue(range.upperBound),
-            "default": JSONValue(fallback),
-        ]
-        return value(name, schema, purpose, "must be a whole number from \(range.lowerBound) to \(range.upperBound)") {
+        value(
+            name,
+            [
+                "type": "integer", "minimum": JSONValue(range.lowerBound), "maximum": JSONValue(range.upperBound),
+                "default": JSONValue(fallback),
+            ],
+            purpose, "must be a whole number from \(range.lowerBound) to \(range.upperBound)"
+        ) {
             Int($0).flatMap { range.contains($0) ? $0 : nil }
         } ?? fallback
     }
@@ -51,12 +58,14 @@ struct QueryReader {
 
     /// A parameter with a reading of its own; nil when it is missing or wrong.
     mutating func value<Value>(
-        _ name: String, _ schema: JSONValue, _ purpose: String, _ problem: String, _ read: (String) -> Value?
+        _ name: String, _ schema: @autoclosure () -> JSONValue, _ purpose: String, _ problem: @autoclosure () -> String,
+        _ read: (String) -> Value?
     ) -> Value? {
-        parameters.append(Parameter(name: name, schema: schema, purpose: purpose))
+        names.append(name)
+        if isDescribing { parameters.append(Parameter(name: name, schema: schema(), purpose: purpose)) }
         guard let text = items.first(where: { $0.0 == name })?.1 else { return nil }
         if let value = read(text) { return value }
-        problems.append("\(name) \(problem)")
+        problems.append("\(name) \(problem())")
         return nil
     }
 

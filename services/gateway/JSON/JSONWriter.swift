@@ -44,7 +44,8 @@ struct JSONWriter {
 
     mutating func member(_ name: StaticString, _ value: (some BinaryInteger)?) {
         self.name(name)
-        raw(value.map { String($0) } ?? "null")
+        guard let value else { return raw("null") }
+        number(Int64(value))
     }
 
     mutating func member(_ name: StaticString, _ value: Bool) {
@@ -53,7 +54,12 @@ struct JSONWriter {
     }
 
     mutating func member(_ name: StaticString, _ value: Timestamp?) {
-        member(name, value?.iso8601)
+        self.name(name)
+        guard let value else { return raw("null") }
+        bytes.append(UInt8(ascii: "\""))
+        value.appendISO8601(to: &bytes)
+        bytes.append(UInt8(ascii: "\""))
+        needsComma = true
     }
 
     /// An exact amount as a number without trailing zeros.
@@ -75,6 +81,11 @@ struct JSONWriter {
 
     // MARK: - Values
 
+    private mutating func number(_ value: Int64) {
+        bytes.append(contentsOf: String(value).utf8)
+        needsComma = true
+    }
+
     /// Text that is JSON already.
     mutating func raw(_ text: String) {
         separate()
@@ -85,18 +96,28 @@ struct JSONWriter {
     mutating func string(_ text: String) {
         separate()
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
+        var text = text
+        text.withUTF8 { append(escaping: $0) }
+        bytes.append(UInt8(ascii: "\""))
+        needsComma = true
+    }
+
+    /// What needs no escape, which is nearly all there is, is copied in one piece.
+    private mutating func append(escaping text: UnsafeBufferPointer<UInt8>) {
+        var start = 0
+        for (index, byte) in text.enumerated() {
+            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else { continue }
+            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start..<index]))
+            start = index + 1
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
             case 0x0A: bytes += [UInt8(ascii: "\\"), UInt8(ascii: "n")]
-            case 0..<0x20:
+            default:
                 let digits = Array("0123456789abcdef".utf8)
                 bytes += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            default: bytes.append(byte)
             }
         }
-        bytes.append(UInt8(ascii: "\""))
-        needsComma = true
+        bytes.append(contentsOf: UnsafeBufferPointer(rebasing: text[start...]))
     }
 
     private mutating func open(_ bracket: UInt8) {

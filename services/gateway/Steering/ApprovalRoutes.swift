@@ -75,7 +75,8 @@ struct ApprovalRoutes: Sendable {
         let allows = wish.decision == .approve
         if !allows, wish.scope != nil { throw APIError.invalid("scope belongs to an approval") }
         let reason = try wish.reason.map { try steering.text($0, "reason") }
-        if let wait = limiter.take(try call.principal().userID.rawValue) {
+        let caller = try call.principal()
+        if let wait = limiter.take(caller.userID.rawValue) {
             throw APIError.limited("too many decisions of yours", retryAfter: wait)
         }
         let left = try steering.withTask(call) { task, caller, tx in

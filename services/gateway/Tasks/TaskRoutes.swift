@@ -45,8 +45,13 @@ struct TaskRoutes: Sendable {
 
     @Sendable private func status(_ call: Call) throws -> Reply {
         _ = try call.query { _ in }
-        let task = try snapshot(call)
-        return .response(Answer.data { $0.status(task, userSlots: settings.userSlots) })
+        let id = try call.taskID()
+        let caller = try call.principal()
+        guard let found = try pool.withConnection({ try TaskQueries.status(id, for: caller.userID, in: $0) }) else {
+            throw APIError.taskNotFound
+        }
+        try caller.require(.readTask, .task(found.standing))
+        return .response(Answer.data { $0.status(found.task, userSlots: settings.userSlots) })
     }
 
     private func snapshot(_ call: Call) throws -> TaskSnapshot {

@@ -50,12 +50,12 @@ extension JSONWriter {
             writer.member("started_at", task.startedAt)
             writer.member("completed_at", task.completedAt)
             writer.member("trace_id", task.traceID)
-            writer.queue(task, userSlots: userSlots)
+            writer.queue(task.queuePosition, userSlots: task.userSlots ?? userSlots)
         }
     }
 
     /// The snapshot that `bgagent status` prints: the same members, whatever the state.
-    mutating func status(_ task: TaskSnapshot, userSlots: Int) {
+    mutating func status(_ task: TaskStatusSnapshot, userSlots: Int) {
         let waiting = task.waitingFor
         let since =
             task.completedAt == nil ? task.statusChangedAt : task.startedAt ?? task.createdAt
@@ -79,10 +79,10 @@ extension JSONWriter {
             }
             writer.member("cost_usd", task.cost)
             writer.member("max_budget_usd", task.maxBudget)
-            writer.queue(task, userSlots: userSlots)
+            writer.queue(task.queuePosition, userSlots: task.userSlots ?? userSlots)
             writer.member("pr_url", task.pullRequestURL)
             writer.member("outcome", task.outcome)
-            writer.member("error", json: task.error?.text ?? "null")
+            writer.member("error", json: task.error ?? "null")
             writer.optional("last_event", task.lastEventType) { writer, type in
                 writer.member("event_type", type)
                 writer.member("seq", task.lastSeq)
@@ -91,11 +91,11 @@ extension JSONWriter {
         }
     }
 
-    private mutating func queue(_ task: TaskSnapshot, userSlots: Int) {
-        let slots = max(task.userSlots ?? userSlots, 1)
-        member("queue_position", task.queuePosition)
+    private mutating func queue(_ position: Int?, userSlots: Int) {
+        let slots = max(userSlots, 1)
+        member("queue_position", position)
         // Ten minutes a task, as many at once as the user has slots.
-        member("estimated_wait_s", task.queuePosition.map { ($0 + slots - 1) / slots * 600 })
+        member("estimated_wait_s", position.map { ($0 + slots - 1) / slots * 600 })
     }
 
     private mutating func classification(of task: TaskSnapshot) {
@@ -121,7 +121,7 @@ extension JSONWriter {
     }
 }
 
-extension TaskSnapshot {
+extension TaskStatusSnapshot {
     /// What the task waits for, when it does; an agent at work waits for nothing.
     var waitingFor: (kind: String, detail: String)? {
         switch status {
@@ -130,7 +130,7 @@ extension TaskSnapshot {
         case .hydrating: ("sandbox", "its context and a sandbox")
         case .awaitingApproval: ("approval", "an approval")
         case .parked:
-            (wakeCondition?["kind"]?.string ?? "wake", wakeCondition?["detail"]?.string ?? "what it was parked for")
+            (wakeKind ?? "wake", wakeDetail ?? "what it was parked for")
         case .running: cancelRequestedAt == nil ? nil : ("cancel", "the agent to save its work and stop")
         case .finalizing: ("finalization", "its branch to be verified")
         case .completed, .failed, .cancelled, .timedOut: nil
