@@ -67,7 +67,7 @@ package struct LedgerFixture: Sendable {
             subject.costMicros = 420_000
             let id = try TaskNotification.id(event: event.id, channel: channel, target: target)
             let payload = try JSONText.encode(TaskNotification(event: event, task: subject))
-            _ = try NotificationStore.plan(
+            try NotificationStore.plan(
                 [PlannedNotification(effectID: id, channel: channel, target: target, payload: payload)], of: task,
                 attempt: 1, eventID: event.id, seq: event.seq, type: event.type, in: tx)
             return id

@@ -64,7 +64,7 @@ struct EventHandler: MessageHandler {
                     effectID: try TaskNotification.id(event: event.id, channel: one.channel, target: one.target),
                     channel: one.channel, target: one.target, payload: payload)
             }
-            _ = try NotificationStore.plan(
+            try NotificationStore.plan(
                 notifications, of: task, attempt: event.attempt, eventID: event.id, seq: event.seq, type: event.type,
                 in: tx)
             return routes

@@ -17,6 +17,22 @@ package enum JSONText {
         try JSONDecoder().decode(type, from: Data(text.utf8))
     }
 
+    /// The same for a value of any shape, which is what most messages are read as. What only the usual decoder takes (a
+    /// name that stands twice) is left to it: other systems write such texts.
+    package static func decode(_ type: JSONValue.Type, _ text: String) throws -> JSONValue {
+        if let value = try? JSONReader.read(text, maxDepth: maxDepth) { return value }
+        return try JSONDecoder().decode(type, from: Data(text.utf8))
+    }
+
+    package static func decode(_ type: JSONValue.Type, bytes: some Sequence<UInt8>) throws -> JSONValue {
+        let bytes = Array(bytes)
+        if let value = try? JSONReader.read(bytes, maxDepth: maxDepth) { return value }
+        return try JSONDecoder().decode(type, from: Data(bytes))
+    }
+
+    /// As deep as the usual decoder goes.
+    private static let maxDepth = 512
+
     package static func decode<T: Decodable>(_ type: T.Type = T.self, bytes: some Sequence<UInt8>) throws -> T {
         try JSONDecoder().decode(type, from: Data(bytes))
     }

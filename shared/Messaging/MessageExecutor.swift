@@ -104,6 +104,7 @@ struct MessageExecutor: Sendable {
     ///
     /// - Parameter deliveries: how often the message was begun, once it is known: a held one is counted once.
     private func attempt(_ item: LaneItem, deliveries: inout Int?) async throws -> String {
+        if !handler.keepsPosition { return try await hint(item.message) }
         if item.isReplay { return try await work(item) }
         if handler.callsOutside || item.isRepeat, let result = try await settle(item) { return result }
         guard item.isRepeat else { return try await work(item) }
@@ -120,6 +121,20 @@ struct MessageExecutor: Sendable {
             }
             return try await work(item)
         }
+    }
+
+    /// A message that only says "look".
+    private func hint(_ message: Message) async throws -> String {
+        let consumer = handler.consumer
+        let outcome = try await handler.handle(message, Step(pool: pool, consumer: consumer, message: message))
+        if case .done = outcome { return "done" }
+        try await pool.run { connection in
+            try ConsumerStore.deadLetter(
+                consumer, queue: message.queue, task: message.taskID.rawValue, seq: message.seq,
+                messageID: message.id, reason: "\(outcome)".asReason, body: message.text, in: connection)
+        }
+        log.error("message put aside", ["type": message.type, "seq": message.seq, "reason": "\(outcome)"])
+        return "dead"
     }
 
     private func work(_ item: LaneItem) async throws -> String {

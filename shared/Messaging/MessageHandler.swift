@@ -22,7 +22,14 @@ package protocol MessageHandler: Sendable {
     var consumer: String { get }
     /// False lets the fast path skip a look at the position before `handle`: right when all of the work is in `commit`.
     var callsOutside: Bool { get }
+    /// False: a message only says "look", so that done twice, late or out of turn it is the same. No position is kept,
+    /// `step` is not used, and a message that is not `done` is put aside.
+    var keepsPosition: Bool { get }
     func handle(_ message: Message, _ step: Step) async throws -> Outcome
+}
+
+extension MessageHandler {
+    package var keepsPosition: Bool { true }
 }
 
 /// The one place where a message's effect and the consumer's position are committed together.
@@ -39,7 +46,7 @@ package final class Step: Sendable {
 
     /// - Parameter isReplay: the message lies behind the position and was asked for once more: its order is taken in the
     ///   place of the position.
-    init(pool: Pool, consumer: String, message: Message, wasParked: Bool, isReplay: Bool = false) {
+    init(pool: Pool, consumer: String, message: Message, wasParked: Bool = false, isReplay: Bool = false) {
         self.pool = pool
         self.consumer = consumer
         self.message = message
@@ -56,18 +63,22 @@ package final class Step: Sendable {
         let message = self.message
         let wasParked = self.wasParked
         let isReplay = self.isReplay
-        let result = try await pool.transaction { tx in
-            let task = message.taskID.rawValue
-            let isOurs =
-                try isReplay
-                ? ConsumerStore.takeReplay(consumer, task: task, seq: message.seq, in: tx)
-                : ConsumerStore.advance(consumer, task: task, to: message.seq, in: tx)
-            guard isOurs else { throw Taken() }
-            let result = try body(tx)
-            if wasParked {
-                try ConsumerStore.unpark(consumer, task: message.taskID.rawValue, through: message.seq, in: tx)
+        let result: Result
+        do {
+            result = try await pool.transaction { tx in
+                let task = message.taskID.rawValue
+                if !isReplay {
+                    // First in the transaction, so whoever finds the step taken has done nothing.
+                    try ConsumerStore.enqueueAdvance(consumer, task: task, to: message.seq, in: tx)
+                } else if try !ConsumerStore.takeReplay(consumer, task: task, seq: message.seq, in: tx) {
+                    throw Taken()
+                }
+                let result = try body(tx)
+                if wasParked { try ConsumerStore.unpark(consumer, task: task, through: message.seq, in: tx) }
+                return result
             }
-            return result
+        } catch let error as PostgresError where ConsumerStore.isStepTaken(error) {
+            throw Taken()
         }
         committed.set()
         return result

@@ -119,10 +119,12 @@ package struct LedgerPass<Channel: NotificationChannel>: Sendable {
     }
 }
 
-/// Takes the channel's messages: each wakes its lane, and its position is passed.
+/// Takes the channel's messages: each wakes its lane. The ledger knows what was sent, in what order, so the messages'
+/// own order needs no keeping.
 struct WakeHandler<Channel: NotificationChannel>: MessageHandler {
     let consumer: String
     let callsOutside = false
+    let keepsPosition = false
     let engine: LaneEngine<Channel>
 
     func handle(_ message: Message, _ step: Step) async throws -> Outcome {

@@ -49,33 +49,42 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     package func run(_ lane: EffectLane) async {
         await LogContext(taskID: lane.task.rawValue).run {
             do {
-                while try await runOnce(lane), !Task.isCancelled {}
+                var next = try await claim(lane)
+                while let claimed = next { next = try await work(claimed, lane) }
             } catch {
                 log.warning("a lane waits", ["channel": Channel.name, "error": "\(error)"])
             }
         }
     }
 
-    /// Deals with the head of the lane. False when nothing is due, or the rate limit says "later".
-    package func runOnce(_ lane: EffectLane) async throws -> Bool {
+    /// Claims the head of the lane. Nil when nothing is due, or the rate limit says "later".
+    private func claim(_ lane: EffectLane) async throws -> ClaimedEffect? {
         let bucket = Channel.bucket(of: lane.target)
-        guard gate.take(bucket) else { return false }
-        let started = MonotonicTime.now
-        let claimed: ClaimedEffect?
+        guard gate.take(bucket) else { return nil }
         do {
-            claimed = try await claim(lane)
+            let rules = self.rules
+            let token = try Random.hexToken(bytes: 16)
+            let (claimed, superseded) = try await pool.run {
+                try EffectStore.claim(lane, rules, token: token, in: $0)
+            }
+            return noted(claimed, superseded, bucket)
         } catch {
             gate.giveBack(bucket)
             throw error
         }
-        guard let claimed else {
-            gate.giveBack(bucket)
-            return false
-        }
+    }
+
+    private func noted(_ claimed: ClaimedEffect?, _ superseded: Int, _ bucket: String) -> ClaimedEffect? {
+        if superseded > 0 { deliveries.increment(by: Double(superseded), Channel.name, "superseded") }
+        if claimed == nil { gate.giveBack(bucket) }
+        return claimed
+    }
+
+    /// Deals with what was claimed and returns the next of the lane.
+    private func work(_ claimed: ClaimedEffect, _ lane: EffectLane) async throws -> ClaimedEffect? {
+        let started = MonotonicTime.now
         if let most = settings.retry.maxAttempts, claimed.attempts > most {
-            return try await mark(claimed, "dead") { connection in
-                try EffectStore.markDead(claimed, error: "given up after \(most) tries", in: connection)
-            }
+            return try await settle(.dead(claimed, error: "given up after \(most) tries"), "dead", claimed, lane)
         }
         let span = await begin(claimed, lane)
         let result: Swift.Result<Receipt, SendError>
@@ -87,16 +96,6 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
             span?.finish(errorType: error.kind.name)
         }
         return try await note(result, of: claimed, lane)
-    }
-
-    private func claim(_ lane: EffectLane) async throws -> ClaimedEffect? {
-        let rules = self.rules
-        let token = try Random.hexToken(bytes: 16)
-        let (claimed, superseded) = try await pool.run {
-            try EffectStore.claim(lane, rules, token: token, in: $0)
-        }
-        if superseded > 0 { deliveries.increment(by: Double(superseded), Channel.name, "superseded") }
-        return claimed
     }
 
     /// The try as a part of fanout's decision. Nil when it is not traced, or Postgres does not say.
@@ -134,17 +133,15 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
         return try await channel.send(message, as: delivery)
     }
 
-    /// Writes down what became of a try. True when the lane may go on.
+    /// Writes down what became of a try.
     private func note(
         _ result: Swift.Result<Receipt, SendError>, of claimed: ClaimedEffect, _ lane: EffectLane
-    ) async throws -> Bool {
-        let settle = settings.settle.inSeconds
+    ) async throws -> ClaimedEffect? {
+        let settleSeconds = settings.settle.inSeconds
         switch result {
         case .success(let receipt):
-            return try await mark(claimed, "sent") { connection in
-                try EffectStore.markSent(
-                    claimed, externalRef: receipt.externalRef, state: receipt.state, in: connection)
-            }
+            return try await settle(
+                .sent(claimed, externalRef: receipt.externalRef, state: receipt.state), "sent", claimed, lane)
         case .failure(let error):
             log.warning(
                 "not notified",
@@ -154,24 +151,19 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
                 ])
             switch error.kind {
             case .refused:
-                return try await mark(claimed, "dead") { connection in
-                    try EffectStore.markDead(claimed, error: error.message, in: connection)
-                }
+                return try await settle(.dead(claimed, error: error.message), "dead", claimed, lane)
             case .unknown:
-                return try await mark(claimed, "unknown") { connection in
-                    try EffectStore.markUnknown(claimed, settleSeconds: settle, error: error.message, in: connection)
-                }
+                return try await settle(
+                    .unknown(claimed, settleSeconds: settleSeconds, error: error.message), "unknown", claimed, lane)
             case .rateLimited(let retryAfter):
                 let delay = max(retryAfter ?? .zero, settings.retry.delay(afterAttempt: 1) ?? settings.retry.base)
                 gate.hold(Channel.bucket(of: lane.target), for: delay)
-                return try await retry(claimed, after: delay, error, counts: false)
+                return try await settle(retry(claimed, after: delay, error, counts: false), "retry", claimed, lane)
             case .unavailable:
                 guard let delay = settings.retry.delay(afterAttempt: claimed.attempts) else {
-                    return try await mark(claimed, "dead") { connection in
-                        try EffectStore.markDead(claimed, error: error.message, in: connection)
-                    }
+                    return try await settle(.dead(claimed, error: error.message), "dead", claimed, lane)
                 }
-                return try await retry(claimed, after: delay, error, counts: true)
+                return try await settle(retry(claimed, after: delay, error, counts: true), "retry", claimed, lane)
             }
         }
     }
@@ -179,29 +171,37 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     /// A look-up that failed leaves the effect unknown: only a send that surely failed makes it planned again.
     private func retry(
         _ claimed: ClaimedEffect, after delay: Duration, _ error: SendError, counts: Bool
-    ) async throws -> Bool {
-        try await mark(claimed, "retry") { connection in
-            claimed.wasUnknown
-                ? try EffectStore.markUnknown(
-                    claimed, settleSeconds: delay.inSeconds, error: error.message, in: connection)
-                : try EffectStore.release(
-                    claimed, afterSeconds: delay.inSeconds, error: error.message, counts: counts, in: connection)
-        }
+    ) -> EffectMark {
+        claimed.wasUnknown
+            ? .unknown(claimed, settleSeconds: delay.inSeconds, error: error.message)
+            : .released(claimed, afterSeconds: delay.inSeconds, error: error.message, counts: counts)
     }
 
-    /// Marks with patience: while Postgres is away the knowledge is kept here, for as long as the claim holds.
-    private func mark(
-        _ claimed: ClaimedEffect, _ result: String, _ write: @escaping @Sendable (Connection) throws -> Bool
-    ) async throws -> Bool {
+    /// Marks, and claims the next of the lane on the same trip where the rate limit allows it.
+    ///
+    /// With patience: while Postgres is away the knowledge is kept here, for as long as the claim holds. From the second
+    /// try on nothing is claimed: a claim whose answer was lost would hold the lane until it runs out.
+    private func settle(
+        _ mark: EffectMark, _ result: String, _ claimed: ClaimedEffect, _ lane: EffectLane
+    ) async throws -> ClaimedEffect? {
+        let bucket = Channel.bucket(of: lane.target)
         let deadline = Deadline.after(settings.lease)
+        let rules = self.rules
+        let token = try Random.hexToken(bytes: 16)
         var failures = 0
         while true {
+            let goesOn = failures == 0 && gate.take(bucket)
             do {
-                let isOurs = try await pool.run(write)
+                let (isOurs, next, superseded) = try await pool.run { connection in
+                    try EffectStore.settle(mark, next: goesOn ? (lane, rules, token) : nil, in: connection)
+                }
                 deliveries.increment(by: 1, Channel.name, isOurs ? result : "lost")
                 if !isOurs { log.warning("a claim was lost", ["channel": Channel.name, "effect": claimed.id]) }
-                return true
-            } catch let error as PostgresError where !deadline.isOver {
+                if goesOn { return noted(next, superseded, bucket) }
+                return failures == 0 ? nil : try await claim(lane)
+            } catch {
+                if goesOn { gate.giveBack(bucket) }
+                guard error is PostgresError, !deadline.isOver else { throw error }
                 failures += 1
                 log.warning("the ledger waits", ["channel": Channel.name, "error": "\(error)"])
                 try await Task.sleep(for: Backoff(cap: .seconds(2)).delay(afterFailures: failures))

@@ -59,22 +59,19 @@ package enum ConsumerStore {
     /// The row lock makes a woken zombie wait for the living and then find its step taken. Nothing begins for a task that
     /// was deleted.
     package static func advance(_ consumer: String, task: String, to seq: Int64, in tx: Connection) throws -> Bool {
-        if seq == 1 {
-            return try tx.query(
-                """
-                INSERT INTO consumer_positions (consumer, task_id, last_seq) SELECT \(consumer), \(task), 1
-                WHERE NOT EXISTS (SELECT FROM deleted_tasks WHERE task_id = \(task))
-                ON CONFLICT (consumer, task_id) DO UPDATE SET last_seq = 1 WHERE consumer_positions.last_seq = 0
-                """
-            ).affected == 1
-        }
-        return try tx.query(
-            """
-            UPDATE consumer_positions SET last_seq = \(seq)
-            WHERE consumer = \(consumer) AND task_id = \(task) AND last_seq = \(seq - 1)
-            """
-        ).affected == 1
+        try tx.query("SELECT advance_position(\(consumer), \(task), \(seq)) AS is_ours").only().get("is_ours")
     }
+
+    /// The same without a trip of its own: travels with the next statement of the transaction, or with COMMIT, which then
+    /// throws what `isStepTaken` knows.
+    package static func enqueueAdvance(
+        _ consumer: String, task: String, to seq: Int64, in tx: Connection
+    ) throws {
+        try tx.enqueue("SELECT take_step(\(consumer), \(task), \(seq))")
+    }
+
+    /// Whether a transaction failed because its step was taken.
+    package static func isStepTaken(_ error: PostgresError) -> Bool { error.sqlState == "BG004" }
 
     /// Keeps a message for later. The first parking of a seq wins; a repeat moves its due time.
     package static func park(

@@ -30,6 +30,20 @@ package struct ClaimedEffect: Sendable {
     package let plannedAt: Double
     /// Seconds between the plan and this claim, on the database's clock.
     package let age: Double
+
+    /// The columns that a claim returns.
+    fileprivate init(row: Row, token: String) throws {
+        id = try row.get("effect_id", as: String.self)
+        self.token = token
+        eventType = try row.get("event_type", as: String.self)
+        eventID = try row.get("event_id", as: String?.self)
+        payload = try row.get("payload", as: String.self)
+        attempts = Int(try row.get("attempts", as: Int64.self))
+        wasUnknown = try row.get("was", as: String.self) == "unknown"
+        state = try row.get("channel_state", as: String?.self).map { try JSONText.decode(JSONValue.self, $0) }
+        plannedAt = try row.get("planned_at", as: Double.self)
+        age = try row.get("age", as: Double.self)
+    }
 }
 
 /// How a channel's lanes are claimed.
@@ -63,17 +77,7 @@ package enum EffectStore {
     ) throws -> (claimed: ClaimedEffect?, superseded: Int) {
         let results = try connection.pipeline([supersede(lane, rules), claim(lane, rules, token)])
         guard results.count == 2 else { throw StoreError.noRow("effects") }
-        let claimed = try results[1].first.map { row in
-            ClaimedEffect(
-                id: try row.get("effect_id", as: String.self), token: token,
-                eventType: try row.get("event_type", as: String.self),
-                eventID: try row.get("event_id", as: String?.self),
-                payload: try row.get("payload", as: String.self),
-                attempts: Int(try row.get("attempts", as: Int64.self)),
-                wasUnknown: try row.get("was", as: String.self) == "unknown",
-                state: try row.get("channel_state", as: String?.self).map { try JSONText.decode(JSONValue.self, $0) },
-                plannedAt: try row.get("planned_at", as: Double.self), age: try row.get("age", as: Double.self))
-        }
+        let claimed = try results[1].first.map { try ClaimedEffect(row: $0, token: token) }
         return (claimed, results[0].affected)
     }
 
@@ -116,63 +120,20 @@ package enum EffectStore {
         """
     }
 
-    /// It happened: the proof, and what the channel remembers of the lane, in one statement. False: the claim is lost.
-    package static func markSent(
-        _ effect: ClaimedEffect, externalRef: String, state: JSONValue?, in connection: Connection
-    ) throws -> Bool {
-        let marked: Query = """
-            UPDATE effects SET state = 'sent', sent_at = clock_timestamp(), external_ref = \(externalRef),
-                claim_token = NULL, claim_until = NULL, last_error = NULL
-            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
-            """
-        guard let state else { return try connection.query(marked).affected == 1 }
-        return try connection.query(
-            "WITH marked AS (" + marked + """
-                 RETURNING channel, task_id, target)
-                INSERT INTO channel_state AS s (channel, task_id, target, state)
-                SELECT channel, task_id, target, \(state.text)::jsonb FROM marked
-                ON CONFLICT (channel, task_id, target) DO UPDATE SET state = excluded.state
-                """
-        ).affected == 1
-    }
-
-    /// It surely did not happen: again after a while. False: the claim is lost.
+    /// Writes down what became of a claimed effect and claims the next of its lane, in one round trip and one transaction.
     ///
-    /// - Parameter counts: false gives the try back, for refusals that say nothing about the message.
-    package static func release(
-        _ effect: ClaimedEffect, afterSeconds seconds: Double, error: String, counts: Bool, in connection: Connection
-    ) throws -> Bool {
-        try connection.query(
-            """
-            UPDATE effects SET state = 'planned', claim_token = NULL, claim_until = NULL, last_error = \(error),
-                attempts = attempts - \(Int32(counts ? 0 : 1)),
-                next_at = clock_timestamp() + make_interval(secs => \(seconds))
-            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
-            """
-        ).affected == 1
-    }
-
-    /// It may have happened: to be looked up after the settle time. False: the claim is lost.
-    package static func markUnknown(
-        _ effect: ClaimedEffect, settleSeconds: Double, error: String, in connection: Connection
-    ) throws -> Bool {
-        try connection.query(
-            """
-            UPDATE effects SET state = 'unknown', claim_token = NULL, claim_until = NULL, last_error = \(error),
-                next_at = clock_timestamp() + make_interval(secs => \(settleSeconds))
-            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
-            """
-        ).affected == 1
-    }
-
-    /// It will never happen; the lane goes on without it. False: the claim is lost.
-    package static func markDead(_ effect: ClaimedEffect, error: String, in connection: Connection) throws -> Bool {
-        try connection.query(
-            """
-            UPDATE effects SET state = 'dead', claim_token = NULL, claim_until = NULL, last_error = \(error)
-            WHERE effect_id = \(effect.id) AND claim_token = \(effect.token)
-            """
-        ).affected == 1
+    /// - Parameter next: the lane, its rules and the token of the next claim; nil = none is wanted.
+    /// - Returns: `isOurs` false when the claim was lost, so that nothing was written.
+    package static func settle(
+        _ mark: EffectMark, next: (lane: EffectLane, rules: ClaimRules, token: String)? = nil, in connection: Connection
+    ) throws -> (isOurs: Bool, next: ClaimedEffect?, superseded: Int) {
+        var flight = [mark.query]
+        if let next { flight += [supersede(next.lane, next.rules), claim(next.lane, next.rules, next.token)] }
+        let results = try connection.pipeline(flight)
+        guard let marked = results.first else { throw StoreError.noRow("effects") }
+        guard let next, results.count == 3 else { return (marked.affected == 1, nil, 0) }
+        let claimed = try results[2].first.map { try ClaimedEffect(row: $0, token: next.token) }
+        return (marked.affected == 1, claimed, results[1].affected)
     }
 
     /// Claims whose lease is over: whoever held them may have sent. Returns how many there were.

@@ -81,20 +81,18 @@ package enum NotificationStore {
         ).first.map(NotificationFacts.init(row:))
     }
 
-    /// Plans notifications in one flight: ledger row, position in the channel's stream and outbox row each. Returns
-    /// how many were new; one that was planned before stays as it is.
+    /// Plans notifications with the next statement, or with COMMIT: ledger row, position in the channel's stream and
+    /// outbox row each. One that was planned before stays as it is.
     package static func plan(
         _ notifications: [PlannedNotification], of task: TaskID, attempt: Int, eventID: String, seq: Int64,
         type: String, in tx: Connection
-    ) throws -> Int {
-        let queries: [Query] = notifications.map { one in
-            """
-            SELECT plan_notification(\(one.effectID), \(task.rawValue), \(Int32(attempt)), \(one.channel),
-                \(one.target), \(eventID), \(seq), \(type), \(one.payload)::jsonb) AS planned
-            """
+    ) throws {
+        for one in notifications {
+            try tx.enqueue(
+                """
+                SELECT plan_notification(\(one.effectID), \(task.rawValue), \(Int32(attempt)), \(one.channel),
+                    \(one.target), \(eventID), \(seq), \(type), \(one.payload)::jsonb)
+                """)
         }
-        var planned = 0
-        for rows in try tx.pipeline(queries) where try rows.only().get("planned", as: Bool.self) { planned += 1 }
-        return planned
     }
 }

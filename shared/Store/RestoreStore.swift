@@ -119,8 +119,7 @@ package enum RestoreStore {
         made += try tx.query(
             """
             SELECT publish_notification(e.effect_id, 1) FROM effects e
-                LEFT JOIN consumer_positions p ON p.consumer = 'dispatch.' || e.channel AND p.task_id = e.task_id
-            WHERE e.kind = 'notification' AND e.stream_seq > coalesce(p.last_seq, 0)
+            WHERE e.kind = 'notification' AND e.state IN ('planned', 'sending', 'unknown')
             ORDER BY e.channel, e.task_id, e.stream_seq
             """
         ).count

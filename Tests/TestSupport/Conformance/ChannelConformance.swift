@@ -125,12 +125,12 @@ package enum ChannelRule: String, CaseIterable, Sendable, CustomTestStringConver
         try await bench.work(task, until: ["sent"])
         let before = try await bench.fixture.ledger(task)
         let marks = try await bench.fixture.pool.run { connection in
-            [
-                try EffectStore.markSent(claimed, externalRef: "zombie", state: ["zombie": true], in: connection),
-                try EffectStore.markDead(claimed, error: "zombie", in: connection),
-                try EffectStore.markUnknown(claimed, settleSeconds: 0, error: "zombie", in: connection),
-                try EffectStore.release(claimed, afterSeconds: 0, error: "zombie", counts: true, in: connection),
+            let marks: [EffectMark] = [
+                .sent(claimed, externalRef: "zombie", state: ["zombie": true]), .dead(claimed, error: "zombie"),
+                .unknown(claimed, settleSeconds: 0, error: "zombie"),
+                .released(claimed, afterSeconds: 0, error: "zombie", counts: true),
             ]
+            return try marks.map { try EffectStore.settle($0, in: connection).isOurs }
         }
         #expect(marks == [false, false, false, false])
         #expect(try await bench.fixture.ledger(task) == before)
