@@ -41,6 +41,7 @@ let modules: [(name: String, dependencies: [String])] = [
     ("HTTPClient", ["CCurl", "HTTPTypes", "Lifecycle"]),
     ("Tracing", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "HTTPTypes", "HTTPClient"]),
     ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
+    ("Screening", ["Domain", "Config", "Threads", "Patterns", "Telemetry", "HTTPTypes", "HTTPClient"]),
     ("ContainerEngine", ["Domain", "Config", "Threads", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
@@ -67,11 +68,11 @@ let foundation = [
 ]
 let services: [(folder: String, module: String, product: String, dependencies: [String])] = [
     ("migrate", "Migrate", "bgagent-migrate", foundation),
-    ("gateway", "Gateway", "gateway", foundation + ["Crypto", "Patterns"]),
+    ("gateway", "Gateway", "gateway", foundation + ["HTTPClient", "Crypto", "Patterns", "Screening"]),
     ("relay", "Relay", "relay", foundation),
     (
         "orchestrator", "Orchestrator", "orchestrator",
-        foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
+        foundation + ["HTTPClient", "Forge", "Crypto", "Patterns", "Screening"]
     ),
     ("fanout", "Fanout", "fanout", foundation + ["Notifications"]),
     ("compute-adapter", "ComputeAdapter", "compute-adapter", foundation + ["Crypto", "Patterns", "ContainerEngine"]),
@@ -111,10 +112,12 @@ func executable(_ module: String, _ folder: String, _ dependencies: [String]) ->
         linkerSettings: [.linkedLibrary("m")])
 }
 
+/// Files that libraries carry in their code.
+let embedded = ["Store": ["migrations"], "Patterns": ["redaction.json"], "Screening": ["screening.json"]]
 let libraryTargets: [Target] = modules.map { module in
     .target(
         name: module.name, dependencies: named(module.dependencies), path: "shared/\(module.name)",
-        resources: module.name == "Store" ? [.embedInCode("migrations")] : [], swiftSettings: strict)
+        resources: (embedded[module.name] ?? []).map { .embedInCode($0) }, swiftSettings: strict)
 }
 let serviceTargets: [Target] = services.map { executable($0.module, "services/\($0.folder)", $0.dependencies) }
 let channelTargets: [Target] = channels.map { executable($0.module, "services/\($0.folder)", channelDependencies) }

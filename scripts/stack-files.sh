@@ -4,10 +4,10 @@
 
 BIN=${BGAGENT_BIN_DIR:-$ROOT/.build/${BGAGENT_BUILD:-debug}}
 ALL_SERVICES=(
-    gateway relay orchestrator fanout compute-adapter agent-gateway reconciler dispatch-slack dispatch-github dispatch-email
+    gateway policy relay orchestrator fanout compute-adapter agent-gateway reconciler dispatch-slack dispatch-github dispatch-email
 )
 SIMULATORS=(sim-github sim-slack sim-smtp sim-model)
-PORT_NAMES=(gateway agent-gateway "${SIMULATORS[@]}" sim-smtp-control "${ALL_SERVICES[@]/#/health-}")
+PORT_NAMES=(gateway policy agent-gateway "${SIMULATORS[@]}" sim-smtp-control "${ALL_SERVICES[@]/#/health-}")
 declare -A PORTS=()
 
 # Sets SERVICES for a start: the simulators of a rehearsal, then the services asked for.
@@ -91,6 +91,9 @@ service_environment() {
     always BGAGENT_SECRETS_DIR "$RUN/secrets"
     always BGAGENT_GATEWAY_HOST 127.0.0.1
     always BGAGENT_GATEWAY_PORT "$(port_for gateway)"
+    always BGAGENT_POLICY_HOST 127.0.0.1
+    always BGAGENT_POLICY_PORT "$(port_for policy)"
+    always BGAGENT_POLICY_URL "$(url policy)"
     always BGAGENT_AGENT_GATEWAY_HOST 127.0.0.1
     always BGAGENT_AGENT_GATEWAY_PORT "$(port_for agent-gateway)"
     always BGAGENT_AGENT_GATEWAY_URL "$(url agent-gateway)"
@@ -128,6 +131,7 @@ command_of() {
         sim-*)
             printf '%q ' "$VENV/bin/python" -m rehearsal "${1#sim-}" --port "$(port_for "$1")" --data "$data" --token "$TOKEN"
             ;;
+        policy*) printf '%q ' "$VENV/bin/python" -m bgagent_policy.service ;;
         *)
             [[ -x $BIN/${1%%.*} ]] || die "$BIN/${1%%.*} is not built; run make build"
             printf '%q' "$BIN/${1%%.*}"
@@ -146,6 +150,7 @@ write_start_script() {
             always BGAGENT_HEALTH_PORT "$(port_for "health-$service")"
         fi
         case $service in
+            policy*) printf 'export PYTHONPATH=%q PYTHONUNBUFFERED=1\n' "$ROOT/services/policy/src" ;;
             gateway.*) always BGAGENT_GATEWAY_PORT "$(port_for "$service")" ;;
             agent-gateway.*) always BGAGENT_AGENT_GATEWAY_PORT "$(port_for "$service")" ;;
             compute-adapter.*) always BGAGENT_NODE "local-$service" ;;

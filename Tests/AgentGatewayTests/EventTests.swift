@@ -98,7 +98,7 @@ import Testing
             #expect(answer.status == 200)
             let kept = try bench.events(.agentError)
             #expect(kept[0]["a"] == "x [redacted AWS key]\u{FFFD}y")
-            #expect(kept[0]["b"] == [["c": "https://[redacted password]@host"]])
+            #expect(kept[0]["b"] == [["c": "https://u:[redacted password]@host"]])
             #expect(kept[1]["t"]?.string?.count == EventIntake.maxString)
             #expect(kept[2] == ["truncated": true])
         }

@@ -125,6 +125,25 @@ import Threads
         }
     }
 
+    @Test func `a push that holds a secret is refused, also when a later commit takes it out again`() async throws {
+        let key = "AKIA" + "IOSFODNN7EXAMPLE"
+        try await Bench.withGit { work in
+            try work.commit("src/keys.py", "first\nKEY = '\(key)'\n")
+            let outcome = try work.push()
+            #expect(!outcome.isSuccess)
+            #expect(outcome.errors.contains("src/keys.py:2 seems to hold a secret (AWS key)"))
+            #expect(!outcome.errors.contains(key))
+            try work.commit("src/keys.py", "first\n")
+            #expect(try !work.push().isSuccess)
+            #expect(try work.upstream() == nil)
+        }
+        try await Bench.withGit(.init(settings: ["allow_secrets": true])) { work in
+            let commit = try work.commit("src/keys.py", "KEY = '\(key)'\n")
+            #expect(try work.push().isSuccess)
+            #expect(try work.upstream() == commit)
+        }
+    }
+
     @Test func `an object that is broken is refused`() async throws {
         try await Bench.withGit { work in
             let tree = try work.check("rev-parse", "HEAD^{tree}")

@@ -24,7 +24,7 @@ import Testing
         (#"{"a":"\u0041\#(key.dropFirst())"}"#, #"{"a":"[redacted AWS key]"}"#),
         (#"{"\#(key)":1}"#, #"{"[redacted AWS key]":1}"#),
         (#"{"a":"é😀\ud83d\ude00 \#(pem) é"}"#, #"{"a":"é😀\ud83d\ude00 [redacted private key] é"}"#),
-        (#"[ "https://ada:s3cret@host/x" , 1 ]"#, #"[ "https://[redacted password]@host/x" , 1 ]"#),
+        (#"[ "https://ada:s3cret@host/x" , 1 ]"#, #"[ "https://ada:[redacted password]@host/x" , 1 ]"#),
         (#"{"a":"\#(key)","b":["\#(key)"]}"#, #"{"a":"[redacted AWS key]","b":["[redacted AWS key]"]}"#),
     ])
     func `only the secret's own bytes change`(body: String, expected: String) throws {

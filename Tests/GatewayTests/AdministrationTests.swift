@@ -70,8 +70,8 @@ import Testing
                 #expect(answer.message.contains(name), "\(name): \(answer.message)")
             }
             let later: [(String, JSONValue)] = [
-                ("policies", ["x"]), ("egress_allowlist", ["example.org"]), ("compute", ["backend": "container"]),
-                ("approvers", ["ada"]), ("mcp_servers", [["name": "x"]]), ("forge", "gitlab"), ("fork", true),
+                ("egress_allowlist", ["example.org"]), ("compute", ["backend": "container"]),
+                ("mcp_servers", [["name": "x"]]), ("forge", "gitlab"), ("fork", true),
             ]
             for (name, value) in later {
                 let answer = try await world.call("PATCH", "/v1/repos/acme/shop", body: [name: value])

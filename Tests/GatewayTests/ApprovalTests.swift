@@ -95,8 +95,11 @@ import Testing
                 return
             }
             #expect(try await open("more", of: id, world) != nil)
-            let left = try await world.pool.run { try ApprovalStore.left(id, in: $0) }
-            #expect(left == ApprovalStore.most - ApprovalStore.mostPerMinute - 1)
+            let left = try await world.pool.run { connection -> Int in
+                guard let task = try TaskStore.load(id, in: connection) else { return -1 }
+                return try ApprovalStore.left(task, in: connection)
+            }
+            #expect(left == 50 - ApprovalStore.mostPerMinute - 1)
             try await world.pool.transaction { tx in
                 guard let task = try TaskStore.lock(id, in: tx) else { return }
                 let failure = TaskFailure(

@@ -59,8 +59,9 @@ import Testing
             let settings: JSONValue = [
                 "setup_command": "make deps", "build_command": "make", "test_command": "make test",
                 "lint_command": "make lint", "system_prompt_overrides": "Be brief.", "credential_ref": "shop-token",
-                "allow_ci_changes": true, "approval_gates": true, "commit_name": "Shop Bot",
-                "commit_email": "bot@example.org",
+                "allow_ci_changes": true, "allow_secrets": true, "approval_gates": true, "policies": "",
+                "approvers": ["admin"], "second_person": true, "approval_gate_cap": 9, "approval_timeout_s": 60,
+                "commit_name": "Shop Bot", "commit_email": "bot@example.org",
             ]
             #expect(try await world.call("PATCH", "/v1/repos/acme/shop", body: settings).status == 200)
             let id = try await world.submit()

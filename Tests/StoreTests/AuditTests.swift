@@ -41,6 +41,30 @@ import Threads
         }
     }
 
+    @Test func `a log that was cut short is told by a head that was kept`() async throws {
+        try await Fixture.with { fixture in
+            let connection = try fixture.connection()
+            for round in 0..<5 { try Self.note("w", round, connection) }
+            let kept = try Self.verify(nil, connection).head
+            try Self.note("w", 5, connection)
+            let longer = try Self.verify(kept, connection)
+            #expect(longer.entries == 6)
+            #expect(longer.breach == nil)
+            #expect(longer.hasSeal)
+            try connection.execute(script: "ALTER TABLE audit_log DISABLE TRIGGER refuse_audit_change")
+            try connection.query(
+                "DELETE FROM audit_log WHERE id NOT IN (SELECT id FROM audit_log ORDER BY id LIMIT 3)")
+            let cut = try Self.verify(kept, connection)
+            #expect(cut.entries == 3)
+            #expect(cut.breach == nil)
+            #expect(!cut.hasSeal)
+        }
+    }
+
+    private static func verify(_ seal: String?, _ connection: Connection) throws -> AuditVerification {
+        try connection.transaction { try AuditStore.verify(seal: seal, in: $0) }
+    }
+
     private static func note(_ who: String, _ round: Int, _ connection: Connection) throws {
         try connection.query(
             """

@@ -20,6 +20,7 @@ ORDER = (
     "test_crowd",
     "test_operations",
     "test_steering",
+    "test_policies",
     "test_kills",
     "test_restarts",
 )

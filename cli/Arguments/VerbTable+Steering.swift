@@ -10,7 +10,8 @@ extension VerbTable {
             options: [
                 Option(
                     "mode", .choice(["next", "steer", "interrupt"]),
-                    "behind the running tool (default), in place of the next, at once")
+                    "behind the running tool (default), in place of the next, at once"),
+                Option("override-screening", .flag, "let the text through all the same (admins)"),
             ],
             notes: [
                 "bgagent nudge 01J… \"use the decimal module, not floats\"",

@@ -10,7 +10,7 @@ package enum VerbTable {
     ]
 
     package static let verbs: [Verb] =
-        taskVerbs + steeringVerbs + operationVerbs + repoVerbs + loginVerbs + accountVerbs + OperatorVerbs.all
+        taskVerbs + steeringVerbs + operationVerbs + repoVerbs + policyVerbs + loginVerbs + accountVerbs + OperatorVerbs.all
         + setupVerbs
 
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
@@ -36,6 +36,11 @@ package enum VerbTable {
                 Option("task", .text("TEXT"), "the text as an option instead"),
             ] + limits + [
                 Option("wait", .flag, "show the timeline until the task has ended"), maxWait,
+                Option(
+                    "pre-approve", .text("SCOPE"), "let its agent do this without asking, as 'bash_pattern:npm test*'",
+                    repeats: true),
+                Option("approval-timeout", .duration, "how long its questions for leave wait (30s to 1h)"),
+                Option("override-screening", .flag, "let the text through all the same (admins)"),
                 Option("idempotency-key", .text("KEY"), "the same key never makes a second task (default: random)"),
             ],
             notes: [
@@ -94,7 +99,13 @@ package enum VerbTable {
             Option("credential-ref", .text("NAME"), "file below BGAGENT_SECRETS_DIR that holds its credential"),
             Option("max-concurrent", .whole(minimum: 1), "tasks of it that may run at once"),
             Option("allow-ci-changes", .truth, "whether the agent may push changes to CI configuration"),
+            Option("allow-secrets", .truth, "whether the agent may push what seems to hold secrets"),
             Option("approval-gates", .truth, "whether agents ask people before what the soft rules name"),
+            Option("policies", .text("TEXT"), "its own rules, in Cedar; @FILE reads a file"),
+            Option("approvers", .text("NAMES"), "who may approve, as ada,bob (default: whoever may steer)"),
+            Option("second-person", .truth, "whether nobody may approve what they submitted themselves"),
+            Option("gate-cap", .whole(minimum: 1), "how often one task may ask for leave"),
+            Option("approval-timeout", .duration, "how long a question for leave waits (30s to 1h)"),
             Option("access", .choice(["open", "restricted"]), "open to every member, or to grants alone"),
             Option(
                 "notify", .text("CHANNEL=TARGET"), "tell a channel, as slack=#builds; on and off switch it",

@@ -127,7 +127,7 @@ package enum RepoCommands {
     }
 }
 
-/// The members of a repository's body, made from options. Pure but for `--system-prompt @FILE`.
+/// The members of a repository's body, made from options. Pure but for options that read a file.
 package struct RepoSettings: Sendable {
     package private(set) var members: [String: JSONValue] = [:]
 
@@ -138,8 +138,9 @@ package struct RepoSettings: Sendable {
     ]
     private static let others = [
         "max-turns": "max_turns", "max-budget": "max_budget_usd", "max-duration": "max_duration_s",
-        "max-concurrent": "max_concurrent", "allow-ci-changes": "allow_ci_changes",
-        "approval-gates": "approval_gates",
+        "max-concurrent": "max_concurrent", "allow-ci-changes": "allow_ci_changes", "allow-secrets": "allow_secrets",
+        "approval-gates": "approval_gates", "policies": "policies", "approvers": "approvers",
+        "second-person": "second_person", "gate-cap": "approval_gate_cap", "approval-timeout": "approval_timeout_s",
         "system-prompt": "system_prompt_overrides", "notify": "notifications",
     ]
 
@@ -147,16 +148,25 @@ package struct RepoSettings: Sendable {
         for (option, member) in Self.texts {
             if let text = invocation.text(option) { members[member] = .string(text) }
         }
-        for option in ["max-turns", "max-concurrent"] {
+        for option in ["max-turns", "max-concurrent", "gate-cap"] {
             if let number = invocation.whole(option) { members[Self.member(option)] = .integer(Int64(number)) }
         }
         if let amount = invocation.money("max-budget") { members["max_budget_usd"] = .number(amount) }
         if let seconds = invocation.seconds("max-duration") { members["max_duration_s"] = .integer(Int64(seconds)) }
-        for option in ["allow-ci-changes", "approval-gates"] {
+        if let seconds = invocation.seconds("approval-timeout") {
+            members["approval_timeout_s"] = .integer(Int64(seconds))
+        }
+        for option in ["allow-ci-changes", "allow-secrets", "approval-gates", "second-person"] {
             if let truth = invocation.truth(option) { members[Self.member(option)] = .bool(truth) }
         }
         if let text = invocation.text("system-prompt") {
-            members["system_prompt_overrides"] = .string(try Self.prompt(text))
+            members["system_prompt_overrides"] = .string(try Self.fileOrText(text, "system-prompt"))
+        }
+        if let text = invocation.text("policies") {
+            members["policies"] = .string(try Self.fileOrText(text, "policies"))
+        }
+        if let names = invocation.text("approvers") {
+            members["approvers"] = .array(names.split(separator: ",").map { .string(String($0)) })
         }
         let channels = try Self.channels(invocation)
         if !channels.isEmpty { members["notifications"] = .object(channels) }
@@ -178,12 +188,13 @@ package struct RepoSettings: Sendable {
 
     private static func member(_ option: String) -> String { texts[option] ?? others[option] ?? option }
 
-    private static func prompt(_ text: String) throws -> String {
+    /// The text, or what a file holds.
+    static func fileOrText(_ text: String, _ option: String) throws -> String {
         guard text.hasPrefix("@") else { return text }
         let path = String(text.dropFirst())
         guard let data = try? Data(contentsOf: URL(filePath: path)), let words = String(data: data, encoding: .utf8)
         else {
-            throw UserError("cannot read '\(Text.visible(path))' as text", "--system-prompt @FILE reads a file.")
+            throw UserError("cannot read '\(Text.visible(path))' as text", "--\(option) @FILE reads a file.")
         }
         return words
     }

@@ -13,7 +13,7 @@ package enum SteeringCommands {
         var body: [String: JSONValue] = ["message": .string(message)]
         if let mode = invocation.text("mode") { body["mode"] = .string(mode) }
         let made = try await surroundings.client(for: invocation).call(
-            "POST", "/tasks/\(task)/nudge", body: .object(body)
+            "POST", "/tasks/\(task)/nudge", body: .object(body), headers: TaskCommands.screening(invocation)
         ).data
         let console = surroundings.console
         if invocation.wantsJSON {

@@ -8,6 +8,8 @@ package struct Submission: Sendable, Equatable {
     package let maxTurns: Int?
     package let maxBudget: Double?
     package let maxDuration: Int?
+    package let preApproved: [String]
+    package let approvalTimeout: Int?
 
     /// - Parameter text: the words of the command line, or what stdin held.
     /// - Throws: ``UserError`` when the repository or the work is missing.
@@ -33,6 +35,8 @@ package struct Submission: Sendable, Equatable {
         maxTurns = invocation.whole("max-turns")
         maxBudget = invocation.money("max-budget")
         maxDuration = invocation.seconds("max-duration")
+        preApproved = invocation.list("pre-approve")
+        approvalTimeout = invocation.seconds("approval-timeout")
     }
 
     /// The body of `POST /tasks`.
@@ -41,6 +45,8 @@ package struct Submission: Sendable, Equatable {
             "repo": .string(repo.rawValue), "issue_number": issue.map { .integer(Int64($0)) },
             "task_description": description.map { .string($0) }, "max_turns": maxTurns.map { .integer(Int64($0)) },
             "max_budget_usd": maxBudget.map { .number($0) }, "max_duration_s": maxDuration.map { .integer(Int64($0)) },
+            "initial_approvals": preApproved.isEmpty ? nil : .array(preApproved.map { .string($0) }),
+            "approval_timeout_s": approvalTimeout.map { .integer(Int64($0)) },
         ])
     }
 

@@ -38,14 +38,15 @@ struct ApprovalRoutes: Sendable {
             throw Refusal.invalid("input: must be at most 4 KB; shorten its texts and say truncated")
         }
         let asked = body.value["timeout_s"]?.integer.map { Int(min(max($0, 30), 3_600)) } ?? 300
-        let record = try access.withTask(of: request, body, pool) { task, tx in
-            try ApprovalStore.open(
+        let (record, most) = try access.withTask(of: request, body, pool) { task, tx in
+            let record = try ApprovalStore.open(
                 wanted, clientID: clientID, seconds: min(asked, max(30, task.remainingSeconds - 120)), of: task, in: tx)
+            return (record, ApprovalStore.most(of: task))
         }
         guard let record else {
             throw Refusal(
                 status: 409, code: "GATE_LIMIT",
-                message: "This task has asked too often: at most \(ApprovalStore.most) times, and "
+                message: "This task has asked too often: at most \(most) times, and "
                     + "\(ApprovalStore.mostPerMinute) a minute.")
         }
         return Answers.data(Self.told(record))

@@ -55,7 +55,7 @@ struct SecretScrub: BodyRewrite {
             edits += found.map { span, name in
                 BodyEdit(
                     range: walk.rawOffset(of: span.lowerBound)..<walk.rawOffset(of: span.upperBound),
-                    replacement: Array("[redacted \(name)]".utf8))
+                    replacement: Array(Redactor.mark(name).utf8))
             }
         }
         return edits

@@ -49,11 +49,12 @@ struct PreReceive {
         defer { lock.release() }
         guard let task = try current(in: connection) else { throw Refused(reason: "this attempt is over") }
         let allowsCI = task.settings["allow_ci_changes"]?.bool ?? false
+        let allowsSecrets = task.settings["allow_secrets"]?.bool ?? false
         var verdicts: [(RefUpdate, PushPolicy.Verdict)] = []
         for update in updates {
             let verdict = PushPolicy.decide(
                 update, try facts(update, base: task.baseBranch ?? "main"), task: task.id, branch: task.branchName,
-                allowsCI: allowsCI, maxBlobBytes: config.maxBlobBytes)
+                allowsCI: allowsCI, allowsSecrets: allowsSecrets, maxBlobBytes: config.maxBlobBytes)
             verdicts.append((update, verdict))
         }
         for (update, verdict) in verdicts {
@@ -90,13 +91,24 @@ struct PreReceive {
                 ["merge-base", "--is-ancestor", update.old, update.new], environment: quarantine
             ).isSuccess
         }
+        let from = try start(of: update, base: base)
         let changed = try git.check(
-            ["diff", "--name-only", "-z", "--no-renames", try start(of: update, base: base), update.new],
-            environment: quarantine)
+            ["diff", "--name-only", "-z", "--no-renames", from, update.new], environment: quarantine)
         facts.changedPaths = changed.split(separator: "\0").map(String.init)
         facts.largestBlob = try PreReceive.largestBlob(
             in: update.new, over: config.maxBlobBytes, git, environment: quarantine)
+        if update.ref != PushPolicy.wip(task) { facts.secret = try secret(in: update.new) }
         return facts
+    }
+
+    /// The first secret that a new commit adds, whether or not a later one takes it out again: it would be on the forge.
+    private func secret(in commit: String) throws -> FoundSecret? {
+        let patch = try git.check(
+            [
+                "log", "--format=", "--patch", "--unified=0", "--no-color", "--no-renames", "--no-ext-diff",
+                "--no-textconv", "--diff-merges=first-parent", commit, "--not", "--branches", "--tags",
+            ], environment: quarantine)
+        return try SecretScan().first(in: patch)
     }
 
     /// A blob of more than `limit` bytes that no branch has yet, if there is one. Saved work does not count as having it:

@@ -64,8 +64,9 @@ struct SessionRoutes: Sendable {
             payload["last_client_seq"] = .integer(session.lastClientSeq)
             if task.settings["approval_gates"]?.bool == true {
                 payload["policies"] = [
-                    "text": "", "approval_timeout_s": 300,
-                    "gates_left": JSONValue(try ApprovalStore.left(task.id, in: connection)),
+                    "text": task.settings["policies"] ?? "",
+                    "approval_timeout_s": task.settings["approval_timeout_s"] ?? 300,
+                    "gates_left": JSONValue(try ApprovalStore.left(task, in: connection)),
                 ]
                 payload["allowances"] = .array(
                     try ApprovalStore.allowances(task.id, in: connection).map { .string($0) })

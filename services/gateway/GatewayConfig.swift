@@ -1,6 +1,7 @@
 import Config
 import Crypto
 import Domain
+import Screening
 import Threads
 
 /// The numbers of the gateway's own rules; the defaults are the product's.
@@ -41,6 +42,9 @@ struct GatewayConfig: Sendable {
     /// Files of the certificate and its key; nil = plain HTTP.
     let tls: (certificate: String, key: String)?
     let settings: GatewaySettings
+    /// Where the policy service is; nil = rules cannot be stored or tried.
+    let policyURL: String?
+    let screener: Screener.Settings
 
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "gateway")
@@ -57,6 +61,9 @@ struct GatewayConfig: Sendable {
         }
         if let certificate { ServiceConfig.checkCertificates(certificate, "BGAGENT_GATEWAY_TLS_CERT", &environment) }
         tls = certificate.flatMap { certificate in key.map { (certificate: certificate, key: $0) } }
+        policyURL = environment.optionalURL(
+            "BGAGENT_POLICY_URL", "the policy service, as http://policy:8082; not set = repositories have no rules of their own")
+        screener = Screener.Settings(&environment, caFile: service.caFile)
         var settings = GatewaySettings()
         settings.model = environment.string(
             "BGAGENT_MODEL", default: settings.model, "model of tasks whose repository names none")

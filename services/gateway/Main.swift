@@ -18,7 +18,8 @@ struct Gateway {
         var listening = ServerConfig(host: config.host, port: config.port, threads: config.threads)
         listening.tls = try config.tls.map { try ServerTLS(certificateFile: $0.certificate, keyFile: $0.key) }
         let api = try RestAPI(
-            listening, pool: pool, settings: config.settings, tracer: runtime.tracer, log: log)
+            listening, pool: pool, settings: config.settings, policyURL: config.policyURL,
+            screener: config.screener, tracer: runtime.tracer, log: log)
         let adminToken = AdminToken(directory: config.service.dataDirectory, log: log)
         let data = config.service.dataDirectory
         runtime.checks.add { [DiskSpace.check(data)] }

@@ -2,6 +2,7 @@ import HTTPServer
 import Lifecycle
 import Patterns
 import Postgres
+import Screening
 import Telemetry
 import Tracing
 
@@ -15,13 +16,18 @@ struct RestAPI: Sendable {
 
     /// Binds the port; nothing is answered until the server runs.
     init(
-        _ config: ServerConfig, pool: Pool, settings: GatewaySettings, metrics: Metrics = .process,
+        _ config: ServerConfig, pool: Pool, settings: GatewaySettings, policyURL: String? = nil,
+        screener: Screener.Settings = Screener.Settings(), metrics: Metrics = .process,
         tracer: Tracer = .off, log: Logger
     ) throws {
         authenticator = Authenticator(pool: pool, lifetime: settings.tokenCache)
         watch = EventWatch(pool: pool, tick: settings.watchTick, metrics: metrics, log: log)
         let gate = Gate(settings, authenticator: authenticator)
-        let tasks = TaskRoutes(pool: pool, authenticator: authenticator, gate: gate, settings: settings, tracer: tracer)
+        let policies = PolicyClient(url: policyURL, log: log)
+        let screen = TextScreen(try Screener(screener, log: log), redactor: try Redactor(), pool: pool)
+        let tasks = TaskRoutes(
+            pool: pool, authenticator: authenticator, gate: gate, settings: settings, policies: policies,
+            screen: screen, tracer: tracer)
         let events = EventRoutes(pool: pool, watch: watch, settings: settings)
         let passwords = try PasswordWork(
             atOnce: settings.passwordsAtOnce, cost: settings.passwordCost, metrics: metrics, log: log)
@@ -29,24 +35,29 @@ struct RestAPI: Sendable {
             pool: pool, authenticator: authenticator, gate: gate, work: passwords, settings: settings,
             logins: metrics.counter(
                 "bgagent_logins_total", "Attempts to log in by what became of them.", labels: ["result"]))
-        let accounts =
-            logins.endpoints
-            + OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings)
-            .endpoints
-            + UserRoutes(pool: pool, authenticator: authenticator).endpoints
-            + TokenRoutes(pool: pool, authenticator: authenticator).endpoints
         logWatch = LogWatch(pool: pool, tick: settings.watchTick, log: log)
-        let repos = RepoRoutes(pool: pool).endpoints + GrantRoutes(pool: pool).endpoints
-        let operations =
-            LogRoutes(pool: pool, watch: logWatch, settings: settings).endpoints
-            + TopRoutes(pool: pool, settings: settings).endpoints + RepoCheckRoutes(pool: pool).endpoints
-            + DoctorRoutes(pool: pool).endpoints + PauseRoutes(pool: pool).endpoints
-            + DeadLetterRoutes(pool: pool).endpoints
-        let steering = Steering(pool: pool, redactor: try Redactor())
-        let conversation =
-            NudgeRoutes(steering: steering).endpoints + AskRoutes(steering: steering).endpoints
-            + QuestionRoutes(steering: steering).endpoints + ApprovalRoutes(steering: steering).endpoints
-        let all = tasks.endpoints + events.endpoints + conversation + repos + accounts + operations
+        let steering = Steering(pool: pool, screen: screen)
+        // One statement each: a long sum of arrays takes the compiler minutes.
+        var all = tasks.endpoints + events.endpoints
+        all += NudgeRoutes(steering: steering).endpoints
+        all += AskRoutes(steering: steering).endpoints
+        all += QuestionRoutes(steering: steering).endpoints
+        all += ApprovalRoutes(steering: steering).endpoints
+        all += RepoRoutes(pool: pool, policies: policies).endpoints
+        all += PolicyRoutes(pool: pool, policies: policies).endpoints
+        all += GrantRoutes(pool: pool).endpoints
+        all += logins.endpoints
+        all += OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings)
+            .endpoints
+        all += UserRoutes(pool: pool, authenticator: authenticator).endpoints
+        all += TokenRoutes(pool: pool, authenticator: authenticator).endpoints
+        all += LogRoutes(pool: pool, watch: logWatch, settings: settings).endpoints
+        all += TopRoutes(pool: pool, settings: settings).endpoints
+        all += RepoCheckRoutes(pool: pool).endpoints
+        all += DoctorRoutes(pool: pool).endpoints
+        all += PauseRoutes(pool: pool).endpoints
+        all += DeadLetterRoutes(pool: pool).endpoints
+        all += AuditRoutes(pool: pool, log: log).endpoints
         endpoints = all + [Description.endpoint(for: all)]
         server = try Server(
             config, gate.router(endpoints), name: "rest api", log: log, onAccess: Access.recorder(metrics))

@@ -1,6 +1,7 @@
 import Config
 import Domain
 import Forge
+import Screening
 
 /// The numbers of the orchestrator's own rules.
 struct OrchestratorSettings: Sendable {
@@ -19,10 +20,12 @@ struct OrchestratorConfig: Sendable {
     let service: ServiceConfig
     let forge: ForgeConfig
     let settings: OrchestratorSettings
+    let screener: Screener.Settings
 
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "orchestrator")
         forge = ForgeConfig(&environment, secretsDirectory: service.secretsDirectory)
+        screener = Screener.Settings(&environment, caFile: service.caFile)
         var settings = OrchestratorSettings()
         settings.userSlots = environment.int(
             "BGAGENT_USER_SLOTS", default: 3, in: 1...1000, "tasks of one user at work at once")

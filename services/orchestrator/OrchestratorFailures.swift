@@ -1,4 +1,5 @@
 import Domain
+import Screening
 
 /// The failures that the orchestrator itself tells of.
 enum OrchestratorFailures {
@@ -34,6 +35,18 @@ enum OrchestratorFailures {
             code: "issue_is_pull_request", category: .config, title: "That number is a pull request",
             description: "#\(number) is a pull request, not an issue.", remedy: "Name the issue's number.")
     }
+
+    static func guardrail(_ finding: ScreeningFinding, in source: String, version: Int) -> TaskFailure {
+        TaskFailure(
+            code: "guardrail_blocked", category: .guardrail, title: "The task's text was stopped",
+            description: "\(source) holds \(finding.says) (rule '\(finding.rule)', version \(version)).",
+            remedy: "Look at that text. Take out what is meant for an agent alone, or submit with a description instead.")
+    }
+
+    static let screenerAway = TaskFailure(
+        code: "screener_unavailable", category: .network, title: "The task's text could not be screened",
+        description: "The screener does not answer, and nothing reaches an agent unscreened.",
+        remedy: "Look at the screener (BGAGENT_SCREENER_URL), then submit again.", retryable: true)
 
     static func branchMissing(_ branch: String, expected: String, found: String?) -> TaskFailure {
         TaskFailure(

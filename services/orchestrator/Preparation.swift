@@ -13,6 +13,7 @@ import Tracing
 struct Preparation: Sendable {
     let pool: Pool
     let forges: ForgeAccess
+    let screening: IssueScreening
     let settings: OrchestratorSettings
     let tracer: Tracer
     let log: Logger
@@ -42,10 +43,11 @@ struct Preparation: Sendable {
             forge = try forges.forge(credentialRef: task.settings["credential_ref"]?.string)
             repository = try await tracer.span("check", in: trace) { try await check(task, forge) }
             issue = try await tracer.span("hydrate", in: trace) { try await loadIssue(task, forge) }
+            if let issue { try await screening.require(issue) }
         } catch let error as ForgeError {
             return try await fail(task, step, error.failure(task.repo, doing: "Preparing"), retry: error.isRetryable)
         } catch let failure as TaskFailure {
-            return try await fail(task, step, failure, retry: false)
+            return try await fail(task, step, failure, retry: failure.retryable)
         }
         let prompt = PromptBuilder.build(task, issue: issue, budget: settings.tokenBudget)
         let version = try prompt.version()

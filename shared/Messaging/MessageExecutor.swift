@@ -126,7 +126,9 @@ struct MessageExecutor: Sendable {
     /// A message that only says "look".
     private func hint(_ message: Message) async throws -> String {
         let consumer = handler.consumer
+        let started = MonotonicTime.now
         let outcome = try await handler.handle(message, Step(pool: pool, consumer: consumer, message: message))
+        seconds.observe(started.elapsed, consumer)
         if case .done = outcome { return "done" }
         try await pool.run { connection in
             try ConsumerStore.deadLetter(

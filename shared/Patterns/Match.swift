@@ -26,6 +26,11 @@ package struct Match: Sendable {
         texts.indices.contains(group) ? texts[group] : nil
     }
 
+    /// Where a group lies, in UTF-8 bytes; nil when it took no part or does not exist.
+    package func range(of name: String) -> Range<Int>? {
+        names[name].flatMap { ranges.indices.contains($0) ? ranges[$0] : nil }
+    }
+
     /// The text of a group by name; nil when it took no part or does not exist.
     package subscript(name: String) -> String? {
         names[name].flatMap { self[$0] }

@@ -61,11 +61,16 @@ package struct ApprovalRecord: Sendable {
 /// Gates. The row, the task's state and the event commit together, and Postgres is the only arbiter between a decision
 /// and the deadline: the first to change the row.
 package enum ApprovalStore {
-    /// Gates of one task, whatever becomes of them.
-    package static let most = 50
+    /// Gates of one task, whatever becomes of them, where its repository does not say.
+    private static let most = 50
     /// Gates of one task within a minute: an agent that asks more often is in a loop.
     package static let mostPerMinute = 20
     package static let thisCall = "this_call"
+
+    /// How many gates a task may open, by the settings that it froze.
+    package static func most(of task: TaskRecord) -> Int {
+        task.settings["approval_gate_cap"]?.integer.map(Int.init) ?? most
+    }
 
     /// Opens a gate, once however often the call is repeated. Nil: the task has had all of its gates.
     ///
@@ -85,7 +90,7 @@ package enum ApprovalStore {
             FROM task_approvals WHERE task_id = \(task.id.rawValue)
             """
         ).only()
-        guard try counts.get("all", as: Int.self) < most, try counts.get("recent", as: Int.self) < mostPerMinute else {
+        guard try counts.get("all", as: Int.self) < most(of: task), try counts.get("recent", as: Int.self) < mostPerMinute else {
             return nil
         }
         if task.status == .running {
@@ -108,9 +113,10 @@ package enum ApprovalStore {
     }
 
     /// How many gates a task may still open.
-    package static func left(_ task: TaskID, in connection: Connection) throws -> Int {
-        let opened = try connection.query("SELECT count(*) AS n FROM task_approvals WHERE task_id = \(task.rawValue)")
-        return max(0, most - (try opened.only().get("n", as: Int.self)))
+    package static func left(_ task: TaskRecord, in connection: Connection) throws -> Int {
+        let opened = try connection.query(
+            "SELECT count(*) AS n FROM task_approvals WHERE task_id = \(task.id.rawValue)")
+        return max(0, most(of: task) - (try opened.only().get("n", as: Int.self)))
     }
 
     package static func find(_ id: String, of task: TaskID, in connection: Connection) throws -> ApprovalRecord? {

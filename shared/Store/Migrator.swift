@@ -23,6 +23,7 @@ package struct Migration: Sendable {
         Migration(11, "operations", PackageResources.v0011_operations_sql),
         Migration(12, "steering", PackageResources.v0012_steering_sql),
         Migration(13, "fewer_trips", PackageResources.v0013_fewer_trips_sql),
+        Migration(14, "people_in_charge", PackageResources.v0014_people_in_charge_sql),
     ]
 
     private init(_ version: Int, _ name: String, _ bytes: [UInt8]) {

@@ -20,6 +20,18 @@ package struct RepoRecord: Sendable {
     package let allowsCIChanges: Bool
     /// Agents ask people before they do what the soft rules name.
     package let hasGates: Bool
+    /// Its own rules in Cedar, beside the built-in ones.
+    package let policies: String
+    /// Names of the users who may approve; empty = whoever may steer the task.
+    package let approvers: [String]
+    /// Nobody approves what they submitted themselves.
+    package let needsSecondPerson: Bool
+    /// How often a task may ask.
+    package let gateCap: Int
+    /// How long a gate waits for a decision.
+    package let approvalTimeoutSeconds: Int
+    /// A push that seems to hold secrets is let through.
+    package let allowsSecrets: Bool
     package let commitName: String?
     package let commitEmail: String?
     package let access: RepoAccess
@@ -33,14 +45,16 @@ package struct RepoRecord: Sendable {
     package static let settings = [
         "forge", "default_branch", "model", "max_turns", "max_budget_usd", "max_duration_s", "max_concurrent",
         "setup_command", "build_command", "test_command", "lint_command", "system_prompt_overrides", "credential_ref",
-        "allow_ci_changes", "approval_gates", "commit_name", "commit_email", "access", "notifications",
+        "allow_ci_changes", "approval_gates", "policies", "approvers", "second_person", "approval_gate_cap",
+        "approval_timeout_s", "allow_secrets", "commit_name", "commit_email", "access", "notifications",
     ]
 
     /// The columns that `init(row:)` reads, of the table alias `r`.
     static let columns: Query = """
         r.repo, r.forge, r.default_branch, r.model, r.max_turns, r.max_budget_usd, r.max_duration_s, r.max_concurrent,
         r.setup_command, r.build_command, r.test_command, r.lint_command, r.system_prompt_overrides, r.credential_ref,
-        r.allow_ci_changes, r.approval_gates, r.commit_name, r.commit_email, r.access,
+        r.allow_ci_changes, r.approval_gates, r.policies, r.approvers, r.second_person, r.approval_gate_cap,
+        r.approval_timeout_s, r.allow_secrets, r.commit_name, r.commit_email, r.access,
         r.notifications::text AS notifications, r.created_at, r.updated_at, r.deleted_at
         """
 
@@ -61,6 +75,12 @@ package struct RepoRecord: Sendable {
         credentialRef = try row.get("credential_ref", as: String?.self)
         allowsCIChanges = try row.get("allow_ci_changes", as: Bool.self)
         hasGates = try row.get("approval_gates", as: Bool.self)
+        policies = try row.get("policies", as: String.self)
+        approvers = try row.get("approvers", as: [String].self)
+        needsSecondPerson = try row.get("second_person", as: Bool.self)
+        gateCap = try row.get("approval_gate_cap", as: Int.self)
+        approvalTimeoutSeconds = try row.get("approval_timeout_s", as: Int.self)
+        allowsSecrets = try row.get("allow_secrets", as: Bool.self)
         commitName = try row.get("commit_name", as: String?.self)
         commitEmail = try row.get("commit_email", as: String?.self)
         access = try row.get("access", as: RepoAccess.self)
@@ -76,9 +96,11 @@ package struct RepoRecord: Sendable {
             "setup_command": JSONValue(setupCommand), "build_command": JSONValue(buildCommand),
             "test_command": JSONValue(testCommand), "lint_command": JSONValue(lintCommand),
             "system_prompt_overrides": JSONValue(systemPromptOverrides), "credential_ref": JSONValue(credentialRef),
-            "allow_ci_changes": JSONValue(allowsCIChanges), "approval_gates": JSONValue(hasGates),
-            "commit_name": JSONValue(commitName),
-            "commit_email": JSONValue(commitEmail),
+            "allow_ci_changes": JSONValue(allowsCIChanges), "allow_secrets": JSONValue(allowsSecrets),
+            "approval_gates": JSONValue(hasGates), "policies": .string(policies),
+            "approvers": .array(approvers.map { .string($0) }), "second_person": JSONValue(needsSecondPerson),
+            "approval_gate_cap": JSONValue(gateCap), "approval_timeout_s": JSONValue(approvalTimeoutSeconds),
+            "commit_name": JSONValue(commitName), "commit_email": JSONValue(commitEmail),
         ]
     }
 }

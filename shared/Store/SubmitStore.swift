@@ -55,6 +55,8 @@ package struct NewTask: Sendable {
     package var settings: JSONValue
     package var notifications: JSONValue
     package var traceparent: String
+    /// What its agent may do without asking, from the first call on.
+    package var allowances: [String] = []
 
     package init(
         id: TaskID, userID: UserID, repo: RepoName, workflow: String, branchName: String, model: String, maxTurns: Int,
@@ -146,6 +148,14 @@ package enum SubmitStore {
             INSERT INTO task_heads (task_id, user_id, repo, traceparent)
             VALUES (\(task.id.rawValue), \(task.userID.rawValue), \(task.repo.rawValue), \(task.traceparent))
             """)
+        if !task.allowances.isEmpty {
+            flight.append(
+                """
+                INSERT INTO task_allowances (task_id, scope, user_id)
+                SELECT DISTINCT \(task.id.rawValue), scope, \(task.userID.rawValue)
+                FROM unnest(\(task.allowances)) AS scope
+                """)
+        }
         flight.append(
             TaskLog.event(
                 .taskCreated, of: task.id, attempt: 1,

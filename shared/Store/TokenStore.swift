@@ -137,6 +137,17 @@ package enum TokenStore {
     }
 }
 
+/// Whether the audit log is what was written.
+package struct AuditVerification: Sendable, Hashable {
+    package let entries: Int64
+    /// The first entry that was changed, or before which one is missing.
+    package let breach: Int64?
+    /// The seal of the newest entry: kept elsewhere, it proves the whole log up to it.
+    package let head: String?
+    /// Whether the log still holds the entry with the seal that was asked for.
+    package let hasSeal: Bool
+}
+
 /// Who changed what of the installation itself. Append-only and chained by the schema.
 package enum AuditStore {
     /// - Parameters:
@@ -151,5 +162,24 @@ package enum AuditStore {
             INSERT INTO audit_log (user_id, action, subject, detail)
             VALUES (\(user?.rawValue), \(action), \(subject), \(detail))
             """)
+    }
+
+    /// Seals every entry again. A long log takes seconds: the transaction's statements may take half a minute.
+    ///
+    /// - Parameter seal: a head that was told before. Entries that were cut off at the end break no chain.
+    package static func verify(
+        seal: String? = nil, in tx: Connection
+    ) throws -> AuditVerification {
+        try tx.query("SET LOCAL statement_timeout = '30s'")
+        let row = try tx.query(
+            """
+            SELECT (SELECT count(*) FROM audit_log) AS entries, audit_breach() AS breach,
+                (SELECT chain FROM audit_log ORDER BY id DESC LIMIT 1) AS head,
+                \(seal)::text IS NULL OR EXISTS (SELECT FROM audit_log WHERE chain = \(seal)) AS has_seal
+            """
+        ).only()
+        return AuditVerification(
+            entries: try row.get("entries", as: Int64.self), breach: try row.get("breach", as: Int64?.self),
+            head: try row.get("head", as: String?.self), hasSeal: try row.get("has_seal", as: Bool.self))
     }
 }

@@ -107,6 +107,15 @@ package struct ColumnValue: Sendable {
 
 /// Accounts. They are closed, never deleted: tasks and the audit log go on naming them.
 package enum UserStore {
+    /// Those of the names that are nobody's, in their order.
+    package static func unknown(of names: [String], in connection: Connection) throws -> [String] {
+        if names.isEmpty { return [] }
+        let known = try connection.query("SELECT name FROM users WHERE name = ANY(\(names))").map { row in
+            try row.get("name", as: String.self)
+        }
+        return names.filter { !known.contains($0) }
+    }
+
     /// Serializes what could take away the last administrator.
     private static let lockKey: Int64 = 0x6267_6167_656e_7403
 

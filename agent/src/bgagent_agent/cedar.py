@@ -21,6 +21,7 @@ class CedarPolicy:
         self._policies = Policies.load(session.policies.text if session.policies else "")
         self._layout = Layout(os.path.realpath(workspace), home, os.path.realpath)
         self._repo = session.repo
+        self._timeout_s = session.policies.approval_timeout_s if session.policies else None
 
     def judge(self, call: ToolCall) -> Ruling:
         """People and what they said before are the gate's to know: no scopes, no denials."""
@@ -52,5 +53,6 @@ class CedarPolicy:
             layout=self._layout,
             directory=os.path.realpath(call.directory) if call.directory else None,
             scopes=scopes,
+            approval_timeout_s=self._timeout_s,
         )
         return decide(request, self._policies)

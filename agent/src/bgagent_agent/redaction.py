@@ -1,52 +1,74 @@
 """Takes secrets out of text before it leaves the sandbox.
 
-The gateway's proxies scrub as well; this is the layer that sees tool output first. It errs on the side of
-removing too much, and it is idempotent, so that text may pass it more than once.
+The gateways scrub by the same rules (`redaction.json`, which `shared/Patterns` holds); this is the layer that sees tool
+output first. It errs on the side of removing too much, and it is idempotent, so that text may pass it more than once.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
 from typing import Any, Final
 
-MARK: Final = "[redacted]"
 PREVIEW_CHARS: Final = 200
 TRACE_PREVIEW_CHARS: Final = 4096
 # A preview never needs more of its source than this; it bounds the work for outputs of many megabytes.
 _PREVIEW_SOURCE_CHARS: Final = 65_536
 _SHORTEST_EXACT: Final = 8
 
-# Quantifiers are bounded wherever a hostile text could make a search start over at every character.
-# Each pattern keeps its named groups `before` and `after` and loses what is between them.
-_PATTERNS: Final = tuple(
-    re.compile(pattern, flags)
-    for pattern, flags in (
-        (r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.S),
-        (r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|AIPA|ANPA|ANVA)[A-Z0-9]{16}\b", 0),
-        (r"(?P<before>aws_?secret_?(?:access_?)?key\"?'?\s*[=:]\s*[\"']?)[A-Za-z0-9/+=]{30,}", re.I),
-        (r"\bgh[pousr]_[A-Za-z0-9]{16,}\b", 0),
-        (r"\bgithub_pat_[A-Za-z0-9_]{20,}\b", 0),
-        (r"\bglpat-[A-Za-z0-9_-]{16,}", 0),
-        (r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}", 0),
-        (r"\bxapp-[0-9]-[A-Za-z0-9-]{8,}", 0),
-        (r"\bsk-[A-Za-z0-9_-]{20,}", 0),
-        (r"\beyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{4,}", 0),
-        (r"(?P<before>\bbearer\s+)(?=\S{0,200}[0-9])[A-Za-z0-9._~+/=-]{12,}", re.I),
-        (r"(?P<before>\bauthorization[\"']?\s*[:=]\s*[\"']?(?:basic|token|bearer)\s+)[\w.~+/=-]{4,}", re.I),
-        (
-            r"(?P<before>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'<>]{0,256}:)[^\s/@\"'<>]{1,512}(?P<after>@)",
-            re.I,
-        ),
-        (r"(?P<before>\bhttps?://)[^\s/:@\"'<>]{16,512}(?P<after>@)", re.I),
-        (
-            r"(?P<before>[?&](?:access_token|auth_token|token|api_key|apikey|key|secret|password|sig|signature)=)"
-            r"[^\s&#\"'<>]{4,}",
-            re.I,
-        ),
-        (r"(?P<before>\b(?:password|pwd)=)[^\s;&\"']{3,}(?=[;\s\"']|$)", re.I),
+
+def mark(name: str | None = None) -> str:
+    """What stands in the place of a secret."""
+    return f"[redacted {name}]" if name else "[redacted]"
+
+
+def entropy(text: str) -> float:
+    """Shannon's entropy of a text's characters, in bits a character."""
+    return -sum(count / len(text) * math.log2(count / len(text)) for count in Counter(text).values())
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """One rule. Where the pattern has a group `secret`, that part is the secret, else all of the match."""
+
+    name: str
+    pattern: re.Pattern[str]
+    min_entropy: float
+
+    def apply(self, text: str) -> str:
+        """The text without what this rule finds."""
+        return self.pattern.sub(self._replacement, text)
+
+    def _replacement(self, match: re.Match[str]) -> str:
+        group = "secret" if "secret" in self.pattern.groupindex else 0
+        if self.min_entropy and entropy(match[group]) < self.min_entropy:
+            return match[0]
+        start, end = match.span(group)
+        before, after = match.string[match.start() : start], match.string[end : match.end()]
+        return before + mark(self.name) + after
+
+
+def _load() -> tuple[_Rule, ...]:
+    file = json.loads(resources.files(__package__).joinpath("redaction.json").read_text("utf-8"))
+    return tuple(
+        _Rule(
+            rule["name"],
+            re.compile(
+                rule["pattern"],
+                (re.I if rule.get("ignore_case") else re.NOFLAG) | (re.S if rule.get("dot_all") else re.NOFLAG),
+            ),
+            rule.get("min_entropy", 0.0),
+        )
+        for rule in file["rules"]
     )
-)
+
+
+_RULES: Final = _load()
 
 
 class Redactor:
@@ -59,9 +81,9 @@ class Redactor:
     def text(self, text: str) -> str:
         """The text without secrets."""
         if self._exact is not None:
-            text = self._exact.sub(MARK, text)
-        for pattern in _PATTERNS:
-            text = pattern.sub(_replacement, text)
+            text = self._exact.sub(mark(), text)
+        for rule in _RULES:
+            text = rule.apply(text)
         return text
 
     def scrub(self, value: Any) -> Any:
@@ -78,8 +100,3 @@ class Redactor:
         """At most `limit` characters, cut after scrubbing so that no half of a secret survives the cut."""
         clean = self.text(text[:_PREVIEW_SOURCE_CHARS])
         return clean if len(clean) <= limit else clean[: limit - 1] + "…"
-
-
-def _replacement(match: re.Match[str]) -> str:
-    groups = match.groupdict()
-    return f"{groups.get('before') or ''}{MARK}{groups.get('after') or ''}"

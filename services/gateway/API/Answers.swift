@@ -1,6 +1,7 @@
 import HTTPTypes
 import HTTPServer
 import Postgres
+import Telemetry
 
 /// The envelopes of the contract.
 enum Answer {
@@ -41,6 +42,29 @@ enum Answer {
             }
         }
         return .json(writer.bytes, status: error.status, headers: error.headers)
+    }
+
+    /// An answer that takes a while, without holding one of the server's threads meanwhile.
+    ///
+    /// - Parameter log: hears of what the client is told nothing about.
+    static func later(
+        _ request: Request, within patience: Duration, log: Logger, _ work: @escaping @Sendable () async throws -> Response
+    ) -> Reply {
+        .later(timeout: patience) { responder in
+            let task = Task {
+                do {
+                    responder.send(try await work())
+                } catch {
+                    let response = failure(.thrown(error), request)
+                    if response.status == 500 {
+                        log.error(
+                            "a request failed", ["route": request.route, "request_id": request.id, "error": "\(error)"])
+                    }
+                    responder.send(response)
+                }
+            }
+            responder.whenAbandoned { task.cancel() }
+        }
     }
 
     /// What the server answers where no handler does. Nothing of an unexpected error reaches the client.

@@ -136,6 +136,24 @@ struct Schema: Sendable {
         ])
     static let approvalPage = Schema(pageOf: approval)
 
+    private static let rules: JSONValue = [
+        "type": "array",
+        "items": object([
+            "rule_id": text, "tier": text, "severity": text, "category": text, "summary": text,
+            "approval_timeout_s": orNull(whole), "origin": text,
+        ]),
+    ]
+    static let policies = Schema(
+        "Policies",
+        ["repo": text, "approval_gates": truth, "text": text, "rules": object(["hard": rules, "soft": rules])])
+    private static let findings: JSONValue = [
+        "type": "array", "items": object(["line": whole, "rule_id": orNull(text), "message": text]),
+    ]
+    static let policyFindings = Schema(
+        "PolicyFindings", ["valid": truth, "errors": findings, "warnings": findings, "rules": rules])
+    static let policyDecision = Schema(
+        "PolicyDecision", ["decision": anyObject, "facts": orNull(anyObject)])
+
     private static func words<Word: RawRepresentable<String> & CaseIterable>(_ type: Word.Type) -> JSONValue {
         ["type": "string", "enum": .array(Word.allCases.map { .string($0.rawValue) })]
     }
@@ -147,7 +165,9 @@ struct Schema: Sendable {
             "max_turns": orNull(whole), "max_budget_usd": orNull(amount), "max_duration_s": orNull(whole),
             "max_concurrent": orNull(whole), "setup_command": orNull(text), "build_command": orNull(text),
             "test_command": orNull(text), "lint_command": orNull(text), "system_prompt_overrides": orNull(text),
-            "credential_ref": orNull(text), "allow_ci_changes": truth, "approval_gates": truth,
+            "credential_ref": orNull(text), "allow_ci_changes": truth, "allow_secrets": truth,
+            "approval_gates": truth, "policies": text, "approvers": options, "second_person": truth,
+            "approval_gate_cap": whole, "approval_timeout_s": whole,
             "commit_name": orNull(text),
             "commit_email": orNull(text), "access": ["type": "string", "enum": ["open", "restricted"]],
             "notifications": anyObject, "created_at": time, "updated_at": time,
@@ -226,6 +246,9 @@ struct Schema: Sendable {
         "SettledDeadLetter", ["dead_letter_id": text, "action": text, "dry_run": truth, "effect": text])
 
     // MARK: - Operations
+
+    static let auditVerification = Schema(
+        "AuditVerification", ["ok": truth, "has_seal": truth, "entries": whole, "breach": orNull(whole), "head": orNull(text)])
 
     private static let checks: JSONValue = [
         "type": "array",

@@ -2,18 +2,29 @@ import Domain
 import Postgres
 import Store
 
+/// What a body changes of a repository's settings.
+struct RepoChange: Sendable {
+    fileprivate(set) var values: [ColumnValue] = []
+    /// The new text of its own rules, which has to be checked before it is stored.
+    fileprivate(set) var policies: String?
+    /// Names that have to be users'.
+    fileprivate(set) var approvers: [String] = []
+
+    fileprivate mutating func add<Value: PostgresEncodable>(_ column: String, _ change: Change<Value>) {
+        switch change {
+        case .keep: break
+        case .clear: values.append(ColumnValue(column, "DEFAULT"))
+        case .set(let value): values.append(ColumnValue(column, "\(value)"))
+        }
+    }
+}
+
 /// The settings of a repository as a body gives them. A null clears one: the platform's value stands again.
 enum RepoFields {
     /// Reads every setting; nothing is missing from what comes back but what the body does not name.
-    static func read(_ fields: inout FieldReader) -> [ColumnValue] {
-        var values: [ColumnValue] = []
-        func add<Value: PostgresEncodable>(_ column: String, _ change: Change<Value>) {
-            switch change {
-            case .keep: break
-            case .clear: values.append(ColumnValue(column, "DEFAULT"))
-            case .set(let value): values.append(ColumnValue(column, "\(value)"))
-            }
-        }
+    static func read(_ fields: inout FieldReader) -> RepoChange {
+        var change = RepoChange()
+        func add<Value: PostgresEncodable>(_ column: String, _ value: Change<Value>) { change.add(column, value) }
         if case .set(let forge) = fields.text("forge", "where the repository is: github"), forge != "github" {
             fields.refuse("forge \(FieldReader.quoted(forge))")
         }
@@ -43,8 +54,9 @@ enum RepoFields {
                 form: "a plain file name", where: isFileName))
         add("allow_ci_changes", fields.boolean("allow_ci_changes", "whether an agent may change CI configuration"))
         add(
-            "approval_gates",
-            fields.boolean("approval_gates", "whether agents ask people before they do what the soft rules name"))
+            "allow_secrets",
+            fields.boolean("allow_secrets", "whether an agent may push what seems to hold secrets, as made-up ones in tests"))
+        readApprovals(&fields, into: &change)
         add("commit_name", fields.text("commit_name", "author of commits", form: "one line", where: isLine))
         add("commit_email", fields.text("commit_email", "author's address", form: "one line", where: isLine))
         add(
@@ -52,9 +64,42 @@ enum RepoFields {
             fields.choice("access", "open: every member; restricted: those with a grant alone", as: RepoAccess.self))
         add("notifications", fields.notifications("who hears of its tasks"))
         fields.notYet(
-            "compute", "fork", "egress_allowlist", "egress_presets", "mcp_servers", "policies", "approval_gate_cap",
-            "approvers", "skills")
-        return values
+            "compute", "fork", "egress_allowlist", "egress_presets", "mcp_servers", "skills")
+        return change
+    }
+
+    /// What agents have to ask for, and whom.
+    private static func readApprovals(_ fields: inout FieldReader, into change: inout RepoChange) {
+        change.add(
+            "approval_gates",
+            fields.boolean("approval_gates", "whether agents ask people before they do what the soft rules name"))
+        let policies = fields.text("policies", "its own rules beside the built-in ones, in Cedar", length: 0...65_536)
+        change.add("policies", policies)
+        change.policies = policies.value
+        let approvers = Self.approvers(&fields)
+        change.add("approvers", approvers)
+        change.approvers = approvers.value ?? []
+        change.add(
+            "second_person", fields.boolean("second_person", "whether nobody may approve what they submitted themselves"))
+        change.add(
+            "approval_gate_cap", fields.integer("approval_gate_cap", "how often a task may ask", in: 1...500))
+        change.add(
+            "approval_timeout_s",
+            fields.integer("approval_timeout_s", "seconds that a gate waits for a decision", in: 30...3_600))
+    }
+
+    private static func approvers(_ fields: inout FieldReader) -> Change<[String]> {
+        let schema: JSONValue = [
+            "type": "array", "maxItems": 100, "items": ["type": "string"],
+            "description": "names of the users who may approve; none = whoever may steer the task",
+        ]
+        return fields.value("approvers", schema: schema) { value in
+            let names = value.array?.compactMap(\.string)
+            guard let names, names.count == value.array?.count, names.count <= 100,
+                names.allSatisfy({ (1...63).contains($0.utf8.count) && !$0.utf8.contains(0) })
+            else { return .problem("must be a list of at most 100 names of users") }
+            return .value(names)
+        }
     }
 
     private static func isFileName(_ text: String) -> Bool {

@@ -7,6 +7,7 @@ import Store
 /// Repositories: everybody sees them, administrators change them, without any restart.
 struct RepoRoutes: Sendable {
     let pool: Pool
+    let policies: PolicyClient
 
     var endpoints: [Endpoint] {
         [
@@ -30,7 +31,7 @@ struct RepoRoutes: Sendable {
         ]
     }
 
-    private static func body(_ fields: inout FieldReader) -> (repo: RepoName?, settings: [ColumnValue]) {
+    private static func body(_ fields: inout FieldReader) -> (repo: RepoName?, change: RepoChange) {
         (fields.repo("repo", "OWNER/NAME").value, RepoFields.read(&fields))
     }
 
@@ -40,14 +41,14 @@ struct RepoRoutes: Sendable {
         _ = try call.query { _ in }
         let body = try call.fields { Self.body(&$0) }
         guard let name = body.repo else { throw APIError.invalid("repo is missing") }
-        let repo = try pool.withTransaction { tx in
-            guard let repo = try RepoStore.create(name, body.settings, in: tx) else {
+        return try checked(body.change, call) { tx in
+            guard let repo = try RepoStore.create(name, body.change.values, in: tx) else {
                 throw APIError.conflict("REPO_ALREADY_EXISTS", "\(name) is onboarded already; PATCH changes it")
             }
-            try AuditStore.record("repo.create", on: repo.repo, by: caller.userID, Self.detail(body.settings), in: tx)
-            return repo
+            let detail = Self.detail(body.change)
+            try AuditStore.record("repo.create", on: repo.repo, by: caller.userID, detail, in: tx)
+            return Answer.data(status: 201) { $0.repo(repo) }
         }
-        return .response(Answer.data(status: 201) { $0.repo(repo) })
     }
 
     @Sendable private func update(_ call: Call) throws -> Reply {
@@ -55,13 +56,34 @@ struct RepoRoutes: Sendable {
         try caller.require(.changeRepos)
         _ = try call.query { _ in }
         let name = try call.repo()
-        let settings = try call.fields(isPatch: true) { RepoFields.read(&$0) }
-        let repo = try pool.withTransaction { tx in
-            guard let repo = try RepoStore.update(name, settings, in: tx) else { throw APIError.repoNotFound }
-            try AuditStore.record("repo.update", on: repo.repo, by: caller.userID, Self.detail(settings), in: tx)
-            return repo
+        let change = try call.fields(isPatch: true) { RepoFields.read(&$0) }
+        return try checked(change, call) { tx in
+            guard let repo = try RepoStore.update(name, change.values, in: tx) else { throw APIError.repoNotFound }
+            try AuditStore.record("repo.update", on: repo.repo, by: caller.userID, Self.detail(change), in: tx)
+            return Answer.data { $0.repo(repo) }
         }
-        return .response(Answer.data { $0.repo(repo) })
+    }
+
+    /// Writes what a body changes, once its rules have been read and its approvers are known.
+    private func checked(
+        _ change: RepoChange, _ call: Call, _ write: @escaping @Sendable (Connection) throws -> Response
+    ) throws -> Reply {
+        let all: @Sendable (Connection) throws -> Response = { tx in
+            let unknown = try UserStore.unknown(of: change.approvers, in: tx)
+            guard unknown.isEmpty else {
+                throw APIError(
+                    422, "USER_NOT_FOUND",
+                    "there is no user \(unknown.map { FieldReader.quoted($0) }.joined(separator: ", "))")
+            }
+            return try write(tx)
+        }
+        guard let text = change.policies, !text.isEmpty else {
+            return .response(try pool.withTransaction { try all($0) })
+        }
+        return Answer.later(call.request, within: PolicyClient.patience * 2, log: policies.log) { [pool, policies] in
+            try await policies.check(text)
+            return try await pool.transaction(.readCommitted, all)
+        }
     }
 
     @Sendable private func remove(_ call: Call) throws -> Reply {
@@ -102,8 +124,8 @@ struct RepoRoutes: Sendable {
     }
 
     /// Names of what was set; values may be private.
-    private static func detail(_ settings: [ColumnValue]) -> JSONValue {
-        ["fields": .array(settings.map { .string($0.column) })]
+    private static func detail(_ change: RepoChange) -> JSONValue {
+        ["fields": .array(change.values.map { .string($0.column) })]
     }
 }
 
@@ -148,7 +170,16 @@ extension JSONWriter {
             writer.member("system_prompt_overrides", repo.systemPromptOverrides)
             writer.member("credential_ref", repo.credentialRef)
             writer.member("allow_ci_changes", repo.allowsCIChanges)
+            writer.member("allow_secrets", repo.allowsSecrets)
             writer.member("approval_gates", repo.hasGates)
+            writer.member("policies", repo.policies)
+            writer.name("approvers")
+            writer.array { list in
+                for name in repo.approvers { list.string(name) }
+            }
+            writer.member("second_person", repo.needsSecondPerson)
+            writer.member("approval_gate_cap", repo.gateCap)
+            writer.member("approval_timeout_s", repo.approvalTimeoutSeconds)
             writer.member("commit_name", repo.commitName)
             writer.member("commit_email", repo.commitEmail)
             writer.member("access", repo.access.rawValue)

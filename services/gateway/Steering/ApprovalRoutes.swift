@@ -74,7 +74,7 @@ struct ApprovalRoutes: Sendable {
         let wish = try call.fields(read)
         let allows = wish.decision == .approve
         if !allows, wish.scope != nil { throw APIError.invalid("scope belongs to an approval") }
-        let reason = try wish.reason.map { try steering.text($0, "reason") }
+        let reason = try wish.reason.map { try steering.text($0, "reason", call) }
         let caller = try call.principal()
         if let wait = limiter.take(caller.userID.rawValue) {
             throw APIError.limited("too many decisions of yours", retryAfter: wait)
@@ -89,6 +89,7 @@ struct ApprovalRoutes: Sendable {
                 let offered = ([ApprovalStore.thisCall] + others).joined(separator: ", ")
                 throw APIError.invalid("scope must be one that the request offers: \(offered)")
             }
+            try ApprovalRules(task).require(allows: allows, by: caller)
             let isFirst = try ApprovalStore.decide(
                 approval, allows: allows, scope: wish.scope, reason: reason, of: task, by: caller.userID,
                 named: caller.name, in: tx)

@@ -30,7 +30,7 @@ struct AskRoutes: Sendable {
     @Sendable private func ask(_ call: Call) throws -> Reply {
         _ = try call.query { _ in }
         let wish = try call.fields { Self.wish(&$0) }
-        let question = try steering.text(wish.question, "question")
+        let question = try steering.text(wish.question, "question", call)
         let result = try steering.withTask(call) { task, caller, tx in
             try Steering.refuseStopping(task)
             return try AskStore.ask(

@@ -39,7 +39,7 @@ struct NudgeRoutes: Sendable {
     @Sendable private func nudge(_ call: Call) throws -> Reply {
         _ = try call.query { _ in }
         let wish = try call.fields { Self.wish(&$0) }
-        let message = try steering.text(wish.message, "message")
+        let message = try steering.text(wish.message, "message", call)
         let made = try steering.withTask(call) { task, caller, tx in
             try Steering.refuseStopping(task)
             if try NudgeStore.count(of: task.id, withinSeconds: 60, in: tx) >= Self.perMinute {

@@ -7,6 +7,8 @@ import Store
 /// Answering what agents ask. The first answer counts; the deadline is the database's.
 struct QuestionRoutes: Sendable {
     let steering: Steering
+    /// Looks of one user at everything that waits.
+    let limiter = RateLimiter(perSecond: 10.0 / 60, burst: 10)
 
     var endpoints: [Endpoint] {
         [
@@ -38,6 +40,9 @@ struct QuestionRoutes: Sendable {
         let task = try call.query { Self.filter(&$0) }
         let caller = try call.principal()
         try caller.require(.listTasks)
+        if let wait = limiter.take(caller.userID.rawValue) {
+            throw APIError.limited("ten looks a minute at what waits are enough", retryAfter: wait)
+        }
         let (approvals, questions) = try steering.pool.withConnection { connection in
             (
                 try ApprovalStore.open(for: caller.viewer, of: task, in: connection),
@@ -59,7 +64,7 @@ struct QuestionRoutes: Sendable {
 
     @Sendable private func answer(_ call: Call) throws -> Reply {
         _ = try call.query { _ in }
-        let text = try steering.text(try call.fields { Self.wish(&$0) }, "answer")
+        let text = try steering.text(try call.fields { Self.wish(&$0) }, "answer", call)
         let left = try steering.withTask(call) { task, caller, tx in
             guard let question = try QuestionStore.find(call.path("question_id"), of: task.id, in: tx) else {
                 throw Self.notFound

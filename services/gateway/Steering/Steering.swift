@@ -1,15 +1,14 @@
 import Domain
 import HTTPServer
 import HTTPTypes
-import Patterns
 import Postgres
 import Store
 
 /// What all ways to reach a running agent have in common: who may, what text is taken, and that the task is not over.
 struct Steering: Sendable {
     let pool: Pool
-    /// Takes secrets out of what people write before it is stored anywhere.
-    let redactor: Redactor
+    /// What people write passes it before it is stored anywhere.
+    let screen: TextScreen
 
     /// A transaction on the locked task, for somebody who may steer it. Throws 404, 403, and 409 when it is over.
     func withTask<Result>(
@@ -52,15 +51,17 @@ struct Steering: Sendable {
         }
     }
 
-    /// A text of a person, up to 2 KB, without what surrounds it and without secrets.
-    func text(_ given: String, _ name: String) throws -> String {
+    /// A text of a person, up to 2 KB, screened, without what surrounds it and without secrets.
+    func text(_ given: String, _ name: String, _ call: Call) throws -> String {
         var part = given[...]
         while part.first?.isWhitespace == true { part.removeFirst() }
         while part.last?.isWhitespace == true { part.removeLast() }
-        let text = redactor.redact(String(part))
+        let text = screen.redacted(String(part))
         guard text.utf8.count <= 2_048 else {
             throw APIError.invalid("\(name) must have at most 2 KB, not \(text.utf8.count) bytes")
         }
+        try screen.require(
+            text, from: name, on: call.path("task_id"), by: try call.principal(), call.request)
         return text
     }
 }

@@ -29,8 +29,12 @@ struct Submission: Sendable {
     /// The task that is to be: limits task over repository over platform, settings as they are now. Throws why there
     /// is to be none.
     ///
-    /// - Parameter traceparent: the request's own place in its trace: everything of the task is a part of it.
-    func task(_ context: SubmitContext, _ settings: GatewaySettings, traceparent: String) throws -> NewTask {
+    /// - Parameters:
+    ///   - allowances: the body's initial approvals, as the policy service has read them.
+    ///   - traceparent: the request's own place in its trace: everything of the task is a part of it.
+    func task(
+        _ context: SubmitContext, _ settings: GatewaySettings, allowances: [String], traceparent: String
+    ) throws -> NewTask {
         guard let known = context.repo else {
             throw Self.notOnboarded(repo)
         }
@@ -47,6 +51,11 @@ struct Submission: Sendable {
             maxDurationSeconds: body.maxDurationSeconds ?? known.maxDurationSeconds ?? settings.maxDurationSeconds,
             maxAttempts: settings.maxAttempts, settings: known.taskSettings, notifications: body.notifications,
             traceparent: traceparent)
+        if let seconds = body.approvalTimeoutSeconds, case .object(var frozen) = task.settings {
+            frozen["approval_timeout_s"] = JSONValue(seconds)
+            task.settings = .object(frozen)
+        }
+        task.allowances = allowances
         task.issueNumber = body.issueNumber
         task.description = body.description
         task.baseBranch = known.defaultBranch

@@ -15,6 +15,10 @@ struct TaskBody: Sendable {
     let maxBudget: USD?
     let maxDurationSeconds: Int?
     let notifications: JSONValue
+    /// How long its gates wait; nil = as the repository says.
+    let approvalTimeoutSeconds: Int?
+    /// Scopes that whoever submits allows beforehand, as they wrote them.
+    let initialApprovals: [String]
 
     init(_ fields: inout FieldReader) {
         repo = fields.repo("repo", "the repository to work on").value
@@ -25,7 +29,10 @@ struct TaskBody: Sendable {
         maxDurationSeconds = fields.integer("max_duration_s", "working time at most", in: 1...604_800).value
         notifications = fields.notifications("who hears of it, over what repository and user say").value ?? [:]
         Self.readWorkflow(&fields)
-        fields.notYet("pr_number", "trace", "approval_timeout_s", "initial_approvals", "attachments")
+        approvalTimeoutSeconds =
+            fields.integer("approval_timeout_s", "seconds that its gates wait for a decision", in: 30...3_600).value
+        initialApprovals = fields.scopes("initial_approvals", "what its agent may do without asking").value ?? []
+        fields.notYet("pr_number", "trace", "attachments")
         if issueNumber == nil, description == nil {
             fields.reject("task_description or issue_number must say what there is to do")
         }

@@ -12,6 +12,8 @@ struct TaskRoutes: Sendable {
     let authenticator: Authenticator
     let gate: Gate
     let settings: GatewaySettings
+    let policies: PolicyClient
+    let screen: TextScreen
     let tracer: Tracer
 
     var endpoints: [Endpoint] {
@@ -119,55 +121,105 @@ struct TaskRoutes: Sendable {
             ])
         let hash = try authenticator.tokenHash(call.request)
         let submission = Result { try Submission(call) }
-        guard let repo = submission.repo else {
+        guard submission.repo != nil else {
             // Who may not come in hears nothing about the body.
             try gate.count(try authenticator.principal(call.request))
             _ = try submission.get()
             throw APIError.internalError
         }
-        let key = try? submission.get().key
-        return try pool.withConnection { connection in
-            let context = try SubmitStore.context(
-                tokenHash: hash, repo: repo, key: key?.key, countUpTo: settings.maxQueuedPerUser, in: connection)
-            guard let context else { throw APIError.unauthorized }
-            try gate.count(context.principal)
-            // What is not onboarded is answered below, for everybody alike.
-            let standing = context.repo == nil ? RepoStanding(access: .open, level: nil) : context.standing
-            try context.principal.require(.submitTask, .repo(standing), hidden: Submission.notOnboarded(repo))
-            let submission = try submission.get()
-            if let earlier = context.earlier { return try replay(earlier, submission, in: connection) }
-            let task = try submission.task(context, settings, traceparent: trace.traceparent)
-            do {
-                let insert = tracer.begin(
-                    "submit", in: span?.context, kind: .client,
-                    ["db.system.name": "postgresql", "db.operation.name": "INSERT"])
-                let made = try SubmitStore.insert(task, context, key: submission.key, in: connection)
-                insert?.finish()
-                span?.finish([
-                    "http.response.status_code": 201, "bgagent.task.id": .text(task.id.rawValue),
-                    "vcs.repository.name": .text(task.repo.rawValue),
-                ])
-                return .response(Answer.data(status: 201) { $0.task(made, userSlots: settings.userSlots) })
-            } catch let error as PostgresError where error.isUniqueViolation(of: "idempotency_keys_pkey") {
-                let user = context.principal.userID
-                guard let key, let earlier = try SubmitStore.earlier(key.key, of: user, in: connection) else {
-                    throw APIError.unavailable
-                }
-                return try replay(earlier, submission, in: connection)
+        let submit = Submit(
+            submission: try submission.get(), tokenHash: hash, traceparent: trace.traceparent, span: span)
+        let scopes = submit.submission.body.initialApprovals
+        if scopes.isEmpty, !screen.asksOutside {
+            return .response(
+                try pool.withConnection { connection in
+                    let context = try context(of: submit, isFirst: true, in: connection)
+                    try screenText(of: submit, by: context.principal, call.request)
+                    return try insert(submit, context, [], in: connection)
+                })
+        }
+        return Answer.later(call.request, within: PolicyClient.patience * 2, log: policies.log) { [self] in
+            // Whoever may not submit learns nothing of the repository's rules, and of nothing else.
+            let known = try await pool.run { try context(of: submit, isFirst: true, in: $0) }
+            if let text = submit.submission.body.description {
+                try await screen.requireLater(
+                    text, from: "task", on: submit.submission.repo.rawValue, by: known.principal, call.request)
             }
+            let allowances =
+                scopes.isEmpty ? [] : try await policies.check(scopes: scopes, under: known.repo?.policies ?? "")
+            return try await pool.run { connection in
+                try insert(
+                    submit, try context(of: submit, isFirst: false, in: connection), allowances, in: connection)
+            }
+        }
+    }
+
+    private func screenText(of submit: Submit, by caller: Principal, _ request: Request) throws {
+        guard let text = submit.submission.body.description else { return }
+        try screen.require(text, from: "task", on: submit.submission.repo.rawValue, by: caller, request)
+    }
+
+    /// One submit on its way.
+    private struct Submit: Sendable {
+        let submission: Submission
+        let tokenHash: String
+        let traceparent: String
+        let span: LiveSpan?
+    }
+
+    /// What there is to know. Throws 401, 403, 422 and 429.
+    ///
+    /// - Parameter isFirst: whether the request is counted here.
+    private func context(of submit: Submit, isFirst: Bool, in connection: Connection) throws -> SubmitContext {
+        let repo = submit.submission.repo
+        let context = try SubmitStore.context(
+            tokenHash: submit.tokenHash, repo: repo, key: submit.submission.key?.key,
+            countUpTo: settings.maxQueuedPerUser, in: connection)
+        guard let context else { throw APIError.unauthorized }
+        if isFirst { try gate.count(context.principal) }
+        // What is not onboarded is answered later, for everybody alike.
+        let standing = context.repo == nil ? RepoStanding(access: .open, level: nil) : context.standing
+        try context.principal.require(.submitTask, .repo(standing), hidden: Submission.notOnboarded(repo))
+        return context
+    }
+
+    private func insert(
+        _ submit: Submit, _ context: SubmitContext, _ allowances: [String], in connection: Connection
+    ) throws -> Response {
+        let submission = submit.submission
+        if let earlier = context.earlier { return try replay(earlier, submission, in: connection) }
+        var task = try submission.task(
+            context, settings, allowances: allowances, traceparent: submit.traceparent)
+        task.description = task.description.map(screen.redacted)
+        do {
+            let span = tracer.begin(
+                "submit", in: submit.span?.context, kind: .client,
+                ["db.system.name": "postgresql", "db.operation.name": "INSERT"])
+            let made = try SubmitStore.insert(task, context, key: submission.key, in: connection)
+            span?.finish()
+            submit.span?.finish([
+                "http.response.status_code": 201, "bgagent.task.id": .text(task.id.rawValue),
+                "vcs.repository.name": .text(task.repo.rawValue),
+            ])
+            return Answer.data(status: 201) { $0.task(made, userSlots: settings.userSlots) }
+        } catch let error as PostgresError where error.isUniqueViolation(of: "idempotency_keys_pkey") {
+            let user = context.principal.userID
+            guard let key = submission.key,
+                let earlier = try SubmitStore.earlier(key.key, of: user, in: connection)
+            else { throw APIError.unavailable }
+            return try replay(earlier, submission, in: connection)
         }
     }
 
     private func replay(
         _ earlier: EarlierSubmit, _ submission: Submission, in connection: Connection
-    ) throws -> Reply {
+    ) throws -> Response {
         guard earlier.bodyHash == submission.key?.bodyHash else {
             throw APIError(
                 422, "IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key belongs to another body; use a new key")
         }
         guard let task = try TaskQueries.snapshot(earlier.taskID, in: connection) else { throw APIError.taskNotFound }
-        return .response(
-            Answer.data(headers: ["Idempotent-Replay": "true"]) { $0.task(task, userSlots: settings.userSlots) })
+        return Answer.data(headers: ["Idempotent-Replay": "true"]) { $0.task(task, userSlots: settings.userSlots) }
     }
 
     // MARK: - Cancelling

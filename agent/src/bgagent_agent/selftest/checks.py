@@ -16,7 +16,7 @@ from typing import Any
 from ..gate import Gate, OpenGate, Verdict
 from ..logs import Log
 from ..processes import MARK_VARIABLE, kill_marked
-from ..redaction import MARK, Redactor
+from ..redaction import Redactor
 from ..runner import Brief, Message, Mode, QueryDone, ToolCall
 from ..sdk_options import ModelAccess, cli_environment, cli_options
 from ..sdk_runner import HOOK_TIMEOUT_S, SdkRunner
@@ -137,7 +137,7 @@ async def redacted(place: Place) -> None:
         results = str(tool_results(model.requests[1]))
         _expect("is out" in results, "the tool did not run")
         _expect(_SECRET not in json.dumps(model.requests[1]), "the model was shown the secret")
-        _expect(MARK in results, "the place of the secret is not marked")
+        _expect("[redacted " in results, "the place of the secret is not marked")
 
 
 async def resumed(place: Place) -> None:
