@@ -11,7 +11,9 @@ import Testing
 /// Rules of repositories, as far as the gateway has to do with them; the policy service itself is held in its own tests
 /// and by `Tests/system/test_policies.py`.
 @Suite struct PolicyTests {
-    @Test func `without a policy service nothing of rules is taken or answered, and everything else works`() async throws {
+    @Test func `without a policy service nothing of rules is taken or answered, and everything else works`()
+        async throws
+    {
         try await World.with { world async throws in
             let text: JSONValue = ["policies": "forbid (principal, action, resource);"]
             let refused = try await world.call("PATCH", "/v1/repos/acme/shop", body: text)

@@ -25,7 +25,8 @@ import Testing
         #expect(inBody?.description.contains("override of instructions") == true)
         let inComment = try await failure(of: ["fine", hostile], body: "fine", Screener.Settings())
         #expect(inComment?.description.hasPrefix("A comment on issue") == true)
-        #expect(try await failure(of: ["it fails since Monday"], body: "The total is wrong.", Screener.Settings()) == nil)
+        #expect(
+            try await failure(of: ["it fails since Monday"], body: "The total is wrong.", Screener.Settings()) == nil)
     }
 
     @Test func `a screener that is away is tried again`() async throws {

@@ -27,7 +27,8 @@ import Testing
         "fix the failing test", "The parser should ignore blank lines and all previous comments.",
         "Forget the cache; read the file again.", "Send the report to https://example.org/reports.",
         "Document which environment variables the service reads.", "You are now able to log in with a token.",
-        "Rotate the API keys and tell ops.", "שלום \u{200F}world", "a <task> b", "Overrides of `system_prompt` are merged.",
+        "Rotate the API keys and tell ops.", "שלום \u{200F}world", "a <task> b",
+        "Overrides of `system_prompt` are merged.",
     ])
     func `what people say of their work passes`(text: String) throws {
         #expect(try ScreeningRules().finding(in: text) == nil)

@@ -55,7 +55,7 @@ def test_a_repository_has_rules_of_its_own_and_a_second_person_decides(stack: St
     # The built-in rules hold where others are tried.
     assert told(stack, "policies", "test", repo, "ls")["decision"]["effect"] == "allow"
 
-    for scope, words in (("rule:rm_slash", "hard rule"), ("bash_pattern:***", "matches everything")):
+    for scope, words in (("rule:rm_slash", "hard rule"), ("bash_pattern:***", "too short")):
         done = stack.cli("submit", "--repo", repo, "--pre-approve", scope, "do it", user="ada", check=False)
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
     assert stack.rows("SELECT task_id FROM tasks WHERE repo = %s", repo) == []

@@ -86,7 +86,7 @@ async def test_what_people_see_of_the_input_has_no_secrets() -> None:
     place = Place(ASKS)
     place.opens_as("approved")
     await place.gate.judge(ToolCall("c", "Bash", {"command": f"curl -H {SECRET}"}))
-    assert place.people.opened[0].input == {"command": "curl -H [redacted]"}
+    assert place.people.opened[0].input == {"command": "curl -H [redacted GitHub token]"}
 
 
 @pytest.mark.parametrize(

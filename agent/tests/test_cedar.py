@@ -14,9 +14,9 @@ from bgagent_agent.runner import ToolCall
 from conftest import make_payload
 
 
-def session(text: str = "") -> Session:
+def session(text: str = "", timeout_s: int = 3600) -> Session:
     """One with policies in force."""
-    return dataclasses.replace(parse_session(make_payload()), policies=PolicyText(text, 300, 50))
+    return dataclasses.replace(parse_session(make_payload()), policies=PolicyText(text, timeout_s, 50))
 
 
 @pytest.fixture
@@ -34,6 +34,14 @@ def test_what_no_rule_names_runs_and_a_hard_rule_denies(rules: CedarPolicy, tmp_
     ruling = rules.judge(bash("rm -rf /", tmp_path))
     assert isinstance(ruling, Deny)
     assert ruling.reason.startswith("rm_slash: ")
+
+
+def test_no_gate_waits_longer_than_the_task_says(tmp_path: Path) -> None:
+    ruling = CedarPolicy(session(timeout_s=60), tmp_path, "/home/nobody").judge(
+        bash("echo A=1 > .env", tmp_path)
+    )
+    assert isinstance(ruling, Ask)
+    assert ruling.timeout_s == 60
 
 
 def test_a_soft_rule_asks_with_the_scopes_that_would_have_covered_it(

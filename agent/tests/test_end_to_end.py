@@ -49,7 +49,7 @@ async def test_the_real_cli_fixes_the_test_and_the_work_is_pushed(world: World) 
     assert HARNESS not in environment
     assert GIT not in environment
     assert secret not in environment
-    assert "[redacted]" in environment
+    assert "[redacted GitHub token]" in environment
     kinds = [(e["event_type"], e["metadata"].get("tool_name")) for e in world.gateway.events]
     results = [e["metadata"] for e in world.gateway.events if e["event_type"] == "agent_tool_result"]
     assert all(0 <= one["duration_ms"] < 600_000 for one in results)

@@ -47,7 +47,12 @@ async def test_a_question_is_answered_by_the_tool_redacted_and_once(world: World
     assert message.text.startswith('<user_question ask_id="a1" from="jo" ')
     assert blocks(message.text) == [("a1", "How far are you?")]
     (answer,) = world.gateway.people.answers
-    assert answer == {"id": "a1", "attempt": 1, "text": "Half way; the key is [redacted].", "turn": 2}
+    assert answer == {
+        "id": "a1",
+        "attempt": 1,
+        "text": "Half way; the key is [redacted GitHub token].",
+        "turn": 2,
+    }
     assert [text.split(".")[0] for text in said] == [
         "The answer was sent",
         "This question is closed already",
@@ -162,7 +167,7 @@ async def test_the_agent_asks_and_a_person_answers_while_the_heart_beats(world: 
     assert body == {
         "attempt": 1,
         "client_id": "call-2",
-        "question": "Drop [redacted]?",
+        "question": "Drop [redacted GitHub token]?",
         "options": ["yes", "no"],
     }
     assert ("i-q1", "acknowledged") in world.gateway.receipts
@@ -238,7 +243,10 @@ async def test_progress_is_a_milestone_of_its_own(world: World) -> None:
         "done": ["found it"],
         "next": ["fix it"],
         "blockers": [],
-        "todo": [{"text": "check [redacted]", "state": "doing"}, {"text": "write", "state": "open"}],
+        "todo": [
+            {"text": "check [redacted GitHub token]", "state": "doing"},
+            {"text": "write", "state": "open"},
+        ],
     }
     assert [len(entry) for entry in told[1]["blockers"]] == [200] * 20
 

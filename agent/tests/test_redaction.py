@@ -29,7 +29,9 @@ def test_ordinary_text_stays(text: str) -> None:
 
 
 def test_exact_values_are_taken_out() -> None:
-    assert Redactor(["my-own-token-value", "short"]).text("my-own-token-value is short") == "[redacted] is short"
+    assert (
+        Redactor(["my-own-token-value", "short"]).text("my-own-token-value is short") == "[redacted] is short"
+    )
 
 
 @given(st.text(max_size=300), st.sampled_from(CORPUS["secrets"]), st.text(max_size=300))

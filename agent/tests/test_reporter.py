@@ -125,4 +125,4 @@ async def test_metadata_is_redacted_and_previews_follow_trace() -> None:
         await reporter.drain()
     metadata = platform.seen[0].metadata
     assert len(metadata["text_preview"]) == 4096
-    assert metadata["detail"] == "[redacted]"
+    assert metadata["detail"] == "[redacted GitHub token]"

@@ -10,7 +10,8 @@ package enum VerbTable {
     ]
 
     package static let verbs: [Verb] =
-        taskVerbs + steeringVerbs + operationVerbs + repoVerbs + policyVerbs + loginVerbs + accountVerbs + OperatorVerbs.all
+        taskVerbs + steeringVerbs + operationVerbs + repoVerbs + policyVerbs + loginVerbs + accountVerbs
+        + OperatorVerbs.all
         + setupVerbs
 
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
@@ -39,7 +40,7 @@ package enum VerbTable {
                 Option(
                     "pre-approve", .text("SCOPE"), "let its agent do this without asking, as 'bash_pattern:npm test*'",
                     repeats: true),
-                Option("approval-timeout", .duration, "how long its questions for leave wait (30s to 1h)"),
+                Option("approval-timeout", .duration, "none of its questions for leave waits longer (30s to 1h)"),
                 Option("override-screening", .flag, "let the text through all the same (admins)"),
                 Option("idempotency-key", .text("KEY"), "the same key never makes a second task (default: random)"),
             ],
@@ -105,7 +106,7 @@ package enum VerbTable {
             Option("approvers", .text("NAMES"), "who may approve, as ada,bob (default: whoever may steer)"),
             Option("second-person", .truth, "whether nobody may approve what they submitted themselves"),
             Option("gate-cap", .whole(minimum: 1), "how often one task may ask for leave"),
-            Option("approval-timeout", .duration, "how long a question for leave waits (30s to 1h)"),
+            Option("approval-timeout", .duration, "no question for leave waits longer (30s to 1h)"),
             Option("access", .choice(["open", "restricted"]), "open to every member, or to grants alone"),
             Option(
                 "notify", .text("CHANNEL=TARGET"), "tell a channel, as slack=#builds; on and off switch it",

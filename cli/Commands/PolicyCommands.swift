@@ -39,9 +39,11 @@ package enum PolicyCommands {
         if invocation.wantsJSON {
             console.print(found.encoded(pretty: true))
         } else if text.isEmpty {
-            console.note("It has no rules of its own. bgagent repo set \(try name(invocation)) --policies @FILE sets them.")
+            console.note(
+                "It has no rules of its own. bgagent repo set \(try name(invocation)) --policies @FILE sets them.")
         } else {
-            for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            let whole = text.hasSuffix("\n") ? text.dropLast() : text[...]
+            for line in whole.split(separator: "\n", omittingEmptySubsequences: false) {
                 console.print(Text.visible(String(line)))
             }
         }
@@ -165,7 +167,8 @@ package enum PolicyCommands {
     }
 
     private static func read(_ path: String) throws -> String {
-        guard let data = try? Data(contentsOf: URL(filePath: path)), let text = String(data: data, encoding: .utf8) else {
+        guard let data = try? Data(contentsOf: URL(filePath: path)), let text = String(data: data, encoding: .utf8)
+        else {
             throw UserError("cannot read '\(Text.visible(path))' as text", "Name a file of rules in Cedar.")
         }
         return text

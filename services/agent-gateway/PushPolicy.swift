@@ -23,7 +23,8 @@ struct PushFacts: Sendable, Hashable {
 
     static func == (left: PushFacts, right: PushFacts) -> Bool {
         left.isFastForward == right.isFastForward && left.changedPaths == right.changedPaths
-            && left.secret == right.secret && left.largestBlob?.path == right.largestBlob?.path && left.largestBlob?.bytes == right.largestBlob?.bytes
+            && left.secret == right.secret && left.largestBlob?.path == right.largestBlob?.path
+            && left.largestBlob?.bytes == right.largestBlob?.bytes
     }
 
     func hash(into hasher: inout Hasher) { hasher.combine(changedPaths) }

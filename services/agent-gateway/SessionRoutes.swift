@@ -65,7 +65,8 @@ struct SessionRoutes: Sendable {
             if task.settings["approval_gates"]?.bool == true {
                 payload["policies"] = [
                     "text": task.settings["policies"] ?? "",
-                    "approval_timeout_s": task.settings["approval_timeout_s"] ?? 300,
+                    // Where nobody says, the rules do, and none of them waits longer than this.
+                    "approval_timeout_s": .integer(task.settings["approval_timeout_s"]?.integer ?? 3_600),
                     "gates_left": JSONValue(try ApprovalStore.left(task, in: connection)),
                 ]
                 payload["allowances"] = .array(

@@ -62,7 +62,8 @@ struct GatewayConfig: Sendable {
         if let certificate { ServiceConfig.checkCertificates(certificate, "BGAGENT_GATEWAY_TLS_CERT", &environment) }
         tls = certificate.flatMap { certificate in key.map { (certificate: certificate, key: $0) } }
         policyURL = environment.optionalURL(
-            "BGAGENT_POLICY_URL", "the policy service, as http://policy:8082; not set = repositories have no rules of their own")
+            "BGAGENT_POLICY_URL",
+            "the policy service, as http://policy:8082; not set = repositories have no rules of their own")
         screener = Screener.Settings(&environment, caFile: service.caFile)
         var settings = GatewaySettings()
         settings.model = environment.string(

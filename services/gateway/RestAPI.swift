@@ -47,7 +47,8 @@ struct RestAPI: Sendable {
         all += PolicyRoutes(pool: pool, policies: policies).endpoints
         all += GrantRoutes(pool: pool).endpoints
         all += logins.endpoints
-        all += OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings)
+        all +=
+            OncePasswordRoutes(pool: pool, authenticator: authenticator, work: passwords, settings: settings)
             .endpoints
         all += UserRoutes(pool: pool, authenticator: authenticator).endpoints
         all += TokenRoutes(pool: pool, authenticator: authenticator).endpoints

@@ -21,7 +21,8 @@ struct Orchestrator {
         let handler = CommandHandler(
             pool: runtime.pool, admission: admission,
             preparation: Preparation(
-                pool: runtime.pool, forges: forges, screening: IssueScreening(try Screener(config.screener, log: runtime.log)),
+                pool: runtime.pool, forges: forges,
+                screening: IssueScreening(try Screener(config.screener, log: runtime.log)),
                 settings: config.settings, tracer: runtime.tracer, log: runtime.log),
             finalization: Finalization(
                 pool: runtime.pool, forges: forges, settings: config.settings, tracer: runtime.tracer,

@@ -40,7 +40,8 @@ enum OrchestratorFailures {
         TaskFailure(
             code: "guardrail_blocked", category: .guardrail, title: "The task's text was stopped",
             description: "\(source) holds \(finding.says) (rule '\(finding.rule)', version \(version)).",
-            remedy: "Look at that text. Take out what is meant for an agent alone, or submit with a description instead.")
+            remedy:
+                "Look at that text. Take out what is meant for an agent alone, or submit with a description instead.")
     }
 
     static let screenerAway = TaskFailure(

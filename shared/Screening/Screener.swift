@@ -23,7 +23,8 @@ package struct Screener: Sendable {
         package var patience: Duration
         package var caFile: String?
 
-        package init(url: String? = nil, token: Secret? = nil, patience: Duration = .seconds(2), caFile: String? = nil) {
+        package init(url: String? = nil, token: Secret? = nil, patience: Duration = .seconds(2), caFile: String? = nil)
+        {
             self.url = url
             self.token = token
             self.patience = patience
@@ -33,7 +34,8 @@ package struct Screener: Sendable {
         /// Reads what both services that screen are told.
         package init(_ environment: inout Environment, caFile: String?) {
             url = environment.optionalURL(
-                "BGAGENT_SCREENER_URL", "an endpoint that judges texts before agents read them, beside the built-in rules")
+                "BGAGENT_SCREENER_URL",
+                "an endpoint that judges texts before agents read them, beside the built-in rules")
             token = environment.optionalSecret("BGAGENT_SCREENER_TOKEN", "bearer token for that endpoint")
             patience = environment.duration(
                 "BGAGENT_SCREENER_TIMEOUT", default: .seconds(2), in: .milliseconds(100) ... .seconds(30),

@@ -90,7 +90,9 @@ package enum ApprovalStore {
             FROM task_approvals WHERE task_id = \(task.id.rawValue)
             """
         ).only()
-        guard try counts.get("all", as: Int.self) < most(of: task), try counts.get("recent", as: Int.self) < mostPerMinute else {
+        guard try counts.get("all", as: Int.self) < most(of: task),
+            try counts.get("recent", as: Int.self) < mostPerMinute
+        else {
             return nil
         }
         if task.status == .running {

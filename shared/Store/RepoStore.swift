@@ -28,8 +28,8 @@ package struct RepoRecord: Sendable {
     package let needsSecondPerson: Bool
     /// How often a task may ask.
     package let gateCap: Int
-    /// How long a gate waits for a decision.
-    package let approvalTimeoutSeconds: Int
+    /// No gate waits longer for a decision; nil = as long as the rules say.
+    package let approvalTimeoutSeconds: Int?
     /// A push that seems to hold secrets is let through.
     package let allowsSecrets: Bool
     package let commitName: String?
@@ -79,7 +79,7 @@ package struct RepoRecord: Sendable {
         approvers = try row.get("approvers", as: [String].self)
         needsSecondPerson = try row.get("second_person", as: Bool.self)
         gateCap = try row.get("approval_gate_cap", as: Int.self)
-        approvalTimeoutSeconds = try row.get("approval_timeout_s", as: Int.self)
+        approvalTimeoutSeconds = try row.get("approval_timeout_s", as: Int?.self)
         allowsSecrets = try row.get("allow_secrets", as: Bool.self)
         commitName = try row.get("commit_name", as: String?.self)
         commitEmail = try row.get("commit_email", as: String?.self)

@@ -1,7 +1,8 @@
 """Takes secrets out of text before it leaves the sandbox.
 
-The gateways scrub by the same rules (`redaction.json`, which `shared/Patterns` holds); this is the layer that sees tool
-output first. It errs on the side of removing too much, and it is idempotent, so that text may pass it more than once.
+The gateways scrub by the same rules (`redaction.json`, which `shared/Patterns` holds); this is the layer that
+sees tool output first. It errs on the side of removing too much, and it is idempotent, so that text may pass
+it more than once.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def _load() -> tuple[_Rule, ...]:
             rule["name"],
             re.compile(
                 rule["pattern"],
-                (re.I if rule.get("ignore_case") else re.NOFLAG) | (re.S if rule.get("dot_all") else re.NOFLAG),
+                (re.I if rule.get("ignore_case") else re.NOFLAG)
+                | (re.S if rule.get("dot_all") else re.NOFLAG),
             ),
             rule.get("min_entropy", 0.0),
         )

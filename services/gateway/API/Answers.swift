@@ -48,7 +48,8 @@ enum Answer {
     ///
     /// - Parameter log: hears of what the client is told nothing about.
     static func later(
-        _ request: Request, within patience: Duration, log: Logger, _ work: @escaping @Sendable () async throws -> Response
+        _ request: Request, within patience: Duration, log: Logger,
+        _ work: @escaping @Sendable () async throws -> Response
     ) -> Reply {
         .later(timeout: patience) { responder in
             let task = Task {

@@ -8,7 +8,7 @@ struct Schema: Sendable {
     /// True when `data` is a list of these, with `pagination` beside it.
     var isPage = false
 
-    private init(_ name: String, _ properties: KeyValuePairs<String, JSONValue>) {
+    init(_ name: String, _ properties: KeyValuePairs<String, JSONValue>) {
         self.name = name
         json = Self.object(properties)
     }
@@ -20,7 +20,7 @@ struct Schema: Sendable {
     }
 
     /// Every member is always there; what may have no value is null.
-    private static func object(_ properties: KeyValuePairs<String, JSONValue>) -> JSONValue {
+    static func object(_ properties: KeyValuePairs<String, JSONValue>) -> JSONValue {
         [
             "type": "object", "additionalProperties": false,
             "required": .array(properties.map { .string($0.key) }),
@@ -28,13 +28,13 @@ struct Schema: Sendable {
         ]
     }
 
-    private static let id: JSONValue = ["type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"]
-    private static let text: JSONValue = ["type": "string"]
-    private static let time: JSONValue = ["type": "string", "format": "date-time"]
-    private static let whole: JSONValue = ["type": "integer"]
-    private static let amount: JSONValue = ["type": "number"]
-    private static let truth: JSONValue = ["type": "boolean"]
-    private static let anyObject: JSONValue = ["type": "object"]
+    static let id: JSONValue = ["type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"]
+    static let text: JSONValue = ["type": "string"]
+    static let time: JSONValue = ["type": "string", "format": "date-time"]
+    static let whole: JSONValue = ["type": "integer"]
+    static let amount: JSONValue = ["type": "number"]
+    static let truth: JSONValue = ["type": "boolean"]
+    static let anyObject: JSONValue = ["type": "object"]
     private static let state: JSONValue = [
         "type": "string", "enum": .array(TaskStatus.allCases.map { .string($0.rawValue) }),
     ]
@@ -42,7 +42,7 @@ struct Schema: Sendable {
     private static let role: JSONValue = ["type": "string", "enum": ["admin", "member", "viewer"]]
     private static let kind: JSONValue = ["type": "string", "enum": ["api", "session"]]
 
-    private static func orNull(_ schema: JSONValue) -> JSONValue { ["oneOf": [schema, ["type": "null"]]] }
+    static func orNull(_ schema: JSONValue) -> JSONValue { ["oneOf": [schema, ["type": "null"]]] }
 
     private static let summaryMembers: [(String, JSONValue)] = [
         ("task_id", id), ("status", state), ("repo", text), ("issue_number", orNull(whole)),
@@ -136,24 +136,6 @@ struct Schema: Sendable {
         ])
     static let approvalPage = Schema(pageOf: approval)
 
-    private static let rules: JSONValue = [
-        "type": "array",
-        "items": object([
-            "rule_id": text, "tier": text, "severity": text, "category": text, "summary": text,
-            "approval_timeout_s": orNull(whole), "origin": text,
-        ]),
-    ]
-    static let policies = Schema(
-        "Policies",
-        ["repo": text, "approval_gates": truth, "text": text, "rules": object(["hard": rules, "soft": rules])])
-    private static let findings: JSONValue = [
-        "type": "array", "items": object(["line": whole, "rule_id": orNull(text), "message": text]),
-    ]
-    static let policyFindings = Schema(
-        "PolicyFindings", ["valid": truth, "errors": findings, "warnings": findings, "rules": rules])
-    static let policyDecision = Schema(
-        "PolicyDecision", ["decision": anyObject, "facts": orNull(anyObject)])
-
     private static func words<Word: RawRepresentable<String> & CaseIterable>(_ type: Word.Type) -> JSONValue {
         ["type": "string", "enum": .array(Word.allCases.map { .string($0.rawValue) })]
     }
@@ -167,7 +149,7 @@ struct Schema: Sendable {
             "test_command": orNull(text), "lint_command": orNull(text), "system_prompt_overrides": orNull(text),
             "credential_ref": orNull(text), "allow_ci_changes": truth, "allow_secrets": truth,
             "approval_gates": truth, "policies": text, "approvers": options, "second_person": truth,
-            "approval_gate_cap": whole, "approval_timeout_s": whole,
+            "approval_gate_cap": whole, "approval_timeout_s": orNull(whole),
             "commit_name": orNull(text),
             "commit_email": orNull(text), "access": ["type": "string", "enum": ["open", "restricted"]],
             "notifications": anyObject, "created_at": time, "updated_at": time,
@@ -246,9 +228,6 @@ struct Schema: Sendable {
         "SettledDeadLetter", ["dead_letter_id": text, "action": text, "dry_run": truth, "effect": text])
 
     // MARK: - Operations
-
-    static let auditVerification = Schema(
-        "AuditVerification", ["ok": truth, "has_seal": truth, "entries": whole, "breach": orNull(whole), "head": orNull(text)])
 
     private static let checks: JSONValue = [
         "type": "array",

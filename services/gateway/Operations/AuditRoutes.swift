@@ -24,7 +24,8 @@ struct AuditRoutes: Sendable {
             "seal", ["type": "string", "pattern": "^[0-9a-f]{64}$"], "a head that was told before: is it still there?",
             "must be 64 hex digits"
         ) { text in
-            text.utf8.count == 64 && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) } ? text : nil
+            text.utf8.count == 64 && text.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) }
+                ? text : nil
         }
     }
 

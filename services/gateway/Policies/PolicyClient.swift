@@ -47,7 +47,8 @@ struct PolicyClient: Sendable {
     func ask(_ path: String, _ body: JSONValue) async throws -> JSONValue {
         guard let url else {
             throw APIError(
-                503, "POLICY_UNAVAILABLE", "this gateway knows no policy service; an administrator sets BGAGENT_POLICY_URL")
+                503, "POLICY_UNAVAILABLE",
+                "this gateway knows no policy service; an administrator sets BGAGENT_POLICY_URL")
         }
         var request = ClientRequest(
             method: "POST", url: url + path, headers: ["Content-Type": "application/json"],

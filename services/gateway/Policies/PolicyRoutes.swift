@@ -38,10 +38,11 @@ struct PolicyRoutes: Sendable {
             repo = fields.repo("repo", "whose rules hold; none = the built-in ones alone", isRequired: false).value
             policies = fields.text("policies", "rules instead of the repository's own", length: 0...65_536).value
             tool = fields.text("tool_name", "the tool, as Bash", isRequired: true).value
-            input = fields.value("input", schema: ["type": "object", "description": "what the tool is called with"]) {
-                $0.object == nil || $0.text.utf8.count > 65_536
-                    ? .problem("must be an object of at most 64 KB") : .value($0)
-            }.value
+            input =
+                fields.value("input", schema: ["type": "object", "description": "what the tool is called with"]) {
+                    $0.object == nil || $0.text.utf8.count > 65_536
+                        ? .problem("must be an object of at most 64 KB") : .value($0)
+                }.value
             scopes = fields.scopes("scopes", "what people have allowed already").value ?? []
             if input == nil { fields.reject("input is missing") }
         }
@@ -88,7 +89,7 @@ struct PolicyRoutes: Sendable {
                 "call": ["tool": JSONValue(trial.tool), "input": trial.input ?? [:]],
                 "task": [
                     "repo": .string(repo?.repo ?? ""), "scopes": .array(trial.scopes.map { .string($0) }),
-                    "approval_timeout_s": JSONValue(repo?.approvalTimeoutSeconds ?? 300),
+                    "approval_timeout_s": JSONValue(repo?.approvalTimeoutSeconds),
                 ],
             ]
             let data = try await policies.ask("/v1/evaluate", question)

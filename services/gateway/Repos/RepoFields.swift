@@ -55,7 +55,8 @@ enum RepoFields {
         add("allow_ci_changes", fields.boolean("allow_ci_changes", "whether an agent may change CI configuration"))
         add(
             "allow_secrets",
-            fields.boolean("allow_secrets", "whether an agent may push what seems to hold secrets, as made-up ones in tests"))
+            fields.boolean(
+                "allow_secrets", "whether an agent may push what seems to hold secrets, as made-up ones in tests"))
         readApprovals(&fields, into: &change)
         add("commit_name", fields.text("commit_name", "author of commits", form: "one line", where: isLine))
         add("commit_email", fields.text("commit_email", "author's address", form: "one line", where: isLine))
@@ -80,12 +81,13 @@ enum RepoFields {
         change.add("approvers", approvers)
         change.approvers = approvers.value ?? []
         change.add(
-            "second_person", fields.boolean("second_person", "whether nobody may approve what they submitted themselves"))
+            "second_person",
+            fields.boolean("second_person", "whether nobody may approve what they submitted themselves"))
         change.add(
             "approval_gate_cap", fields.integer("approval_gate_cap", "how often a task may ask", in: 1...500))
         change.add(
             "approval_timeout_s",
-            fields.integer("approval_timeout_s", "seconds that a gate waits for a decision", in: 30...3_600))
+            fields.integer("approval_timeout_s", "no gate waits longer for a decision; the rules say unless it is given", in: 30...3_600))
     }
 
     private static func approvers(_ fields: inout FieldReader) -> Change<[String]> {

@@ -30,7 +30,7 @@ struct TaskBody: Sendable {
         notifications = fields.notifications("who hears of it, over what repository and user say").value ?? [:]
         Self.readWorkflow(&fields)
         approvalTimeoutSeconds =
-            fields.integer("approval_timeout_s", "seconds that its gates wait for a decision", in: 30...3_600).value
+            fields.integer("approval_timeout_s", "no gate of it waits longer for a decision", in: 30...3_600).value
         initialApprovals = fields.scopes("initial_approvals", "what its agent may do without asking").value ?? []
         fields.notYet("pr_number", "trace", "attachments")
         if issueNumber == nil, description == nil {

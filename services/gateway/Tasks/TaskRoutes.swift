@@ -131,12 +131,9 @@ struct TaskRoutes: Sendable {
             submission: try submission.get(), tokenHash: hash, traceparent: trace.traceparent, span: span)
         let scopes = submit.submission.body.initialApprovals
         if scopes.isEmpty, !screen.asksOutside {
-            return .response(
-                try pool.withConnection { connection in
-                    let context = try context(of: submit, isFirst: true, in: connection)
-                    try screenText(of: submit, by: context.principal, call.request)
-                    return try insert(submit, context, [], in: connection)
-                })
+            let context = try pool.withConnection { try self.context(of: submit, isFirst: true, in: $0) }
+            try screenText(of: submit, by: context.principal, call.request)
+            return .response(try pool.withConnection { try insert(submit, context, [], in: $0) })
         }
         return Answer.later(call.request, within: PolicyClient.patience * 2, log: policies.log) { [self] in
             // Whoever may not submit learns nothing of the repository's rules, and of nothing else.

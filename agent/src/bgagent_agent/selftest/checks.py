@@ -137,7 +137,7 @@ async def redacted(place: Place) -> None:
         results = str(tool_results(model.requests[1]))
         _expect("is out" in results, "the tool did not run")
         _expect(_SECRET not in json.dumps(model.requests[1]), "the model was shown the secret")
-        _expect("[redacted " in results, "the place of the secret is not marked")
+        _expect("[redacted" in results, "the place of the secret is not marked")
 
 
 async def resumed(place: Place) -> None:
