@@ -179,6 +179,11 @@ import Testing
             #expect(task?["required"] == ["repo"])
             #expect(task?["additionalProperties"] == false)
             #expect(task?["properties"]?["max_turns"]?["maximum"] == 500)
+            // What may be left out may be null.
+            #expect(task?["properties"]?["max_turns"]?["type"] == ["integer", "null"])
+            #expect(task?["properties"]?["repo"]?["type"] == "string")
+            #expect(body("post", "/v1/tasks/{task_id}/approvals/{request_id}")?["required"] == ["decision"])
+            #expect(body("put", "/v1/repos/{owner}/{name}/grants/{user}")?["required"] == ["level"])
             #expect(task?["properties"]?["task_type"] != nil)
             #expect(body("post", "/v1/repos")?["properties"]?["credential_ref"] != nil)
             #expect(body("patch", "/v1/repos/{owner}/{name}")?["required"] == nil)

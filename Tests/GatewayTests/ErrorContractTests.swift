@@ -80,6 +80,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         .invalid(with("notifications", ["slack": ["enabled": "yes"]]), "notifications.slack.enabled"),
         .invalid(with("notifications", ["slack": ["events": ["no_such_event"]]]), "no_such_event"),
         .invalid(with("notifications", ["slack": ["loud": true]]), "loud"),
+        .invalid(with("notifications", ["slack": ["loud": nil]]), "loud"),
         .invalid(
             ["repo": "x", "max_turns": 0, "max_budget_usd": -1, "zebra": 1, "apple": 2], "repo", "max_turns",
             "max_budget_usd", "'apple'", "'zebra'", "task_description"),

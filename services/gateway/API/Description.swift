@@ -73,13 +73,22 @@ struct Description: Sendable {
     }
 
     private static func schema(_ reader: FieldReader) -> JSONValue {
+        let properties = reader.fields.map { ($0.name, $0.isRequired ? $0.schema : orNull($0.schema)) }
         var schema: [String: JSONValue] = [
             "type": "object", "additionalProperties": false,
-            "properties": .object(Dictionary(reader.fields.map { ($0.name, $0.schema) }) { first, _ in first }),
+            "properties": .object(Dictionary(properties) { first, _ in first }),
         ]
         let required = reader.fields.filter(\.isRequired).map { JSONValue.string($0.name) }
         if !required.isEmpty { schema["required"] = .array(required) }
         return .object(schema)
+    }
+
+    /// What may be left out may as well be null: it counts as missing, and in a PATCH it clears the field.
+    private static func orNull(_ schema: JSONValue) -> JSONValue {
+        guard var members = schema.object, let type = members["type"] else { return schema }
+        members["type"] = [type, "null"]
+        if let words = members["enum"]?.array { members["enum"] = .array(words + [.null]) }
+        return .object(members)
     }
 
     private static func responses(_ endpoint: Endpoint) -> [String: JSONValue] {
@@ -104,9 +113,10 @@ struct Description: Sendable {
                 "description": "Success", "content": ["application/json": ["schema": content]],
             ]
         }
-        var codes = [400, 429, 500, 503] + endpoint.refusals
+        // A body that is too large is refused where none is read, too.
+        var codes = [400, 413, 429, 500, 503] + endpoint.refusals
         if case .open = endpoint.access {} else { codes.append(401) }
-        if endpoint.body != nil { codes += [413, 415] }
+        if endpoint.body != nil { codes.append(415) }
         for (status, text) in refusals where codes.contains(status) {
             responses["\(status)"] = [
                 "description": .string(text),

@@ -128,13 +128,13 @@ struct FieldReader {
     }
 
     mutating func choice<Choice: RawRepresentable<String> & CaseIterable & Sendable>(
-        _ name: String, _ purpose: String, as type: Choice.Type = Choice.self
+        _ name: String, _ purpose: String, isRequired: Bool = false, as type: Choice.Type = Choice.self
     ) -> Change<Choice> {
         let words = Choice.allCases.map(\.rawValue)
         let schema: JSONValue = [
             "type": "string", "enum": .array(words.map { .string($0) }), "description": .string(purpose),
         ]
-        return read(name, schema, isRequired: false) { value in
+        return read(name, schema, isRequired: isRequired) { value in
             value.string.flatMap { Choice(rawValue: $0) }.map { .value($0) }
                 ?? .problem("must be one of \(words.joined(separator: ", "))")
         }

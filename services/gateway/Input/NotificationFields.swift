@@ -9,10 +9,11 @@ extension FieldReader {
             "additionalProperties": [
                 "type": "object", "additionalProperties": false,
                 "properties": [
-                    "enabled": ["type": "boolean"], "channel": ["type": "string", "maxLength": 200],
+                    "enabled": ["type": ["boolean", "null"]],
+                    "channel": ["type": ["string", "null"], "maxLength": 200],
                     "events": [
                         "description": "\"default\", \"verbose\", or names of events",
-                        "oneOf": [["type": "string"], ["type": "array", "items": ["type": "string"]]],
+                        "type": ["string", "array", "null"], "items": ["type": "string"],
                     ],
                 ],
             ],
@@ -37,15 +38,19 @@ extension FieldReader {
         }
     }
 
+    private static let settings: Set<String> = ["enabled", "channel", "events"]
+
     private static func problem(with members: [String: JSONValue]) -> String? {
-        for (key, value) in members.sorted(by: { $0.key < $1.key }) where !value.isNull {
+        for (key, value) in members.sorted(by: { $0.key < $1.key }) {
+            guard settings.contains(key) else { return " has \(quoted(key)), which is not a known field" }
             switch key {
+            case _ where value.isNull: continue
             case "enabled": if value.bool == nil { return ".enabled must be true or false" }
             case "channel":
                 guard let text = value.string, (1...200).contains(text.unicodeScalars.count),
                     !text.unicodeScalars.contains(where: { $0.value < 0x20 })
                 else { return ".channel must be a text of 1 to 200 characters" }
-            case "events":
+            default:
                 let words = value.string.map { [JSONValue.string($0)] } ?? value.array
                 guard let words, words.count <= 64 else { return ".events must be a list of event names" }
                 for word in words {
@@ -53,7 +58,6 @@ extension FieldReader {
                         return ".events holds \(quoted(word.string ?? word.text)), which is no event"
                     }
                 }
-            default: return " has \(quoted(key)), which is not a known field"
             }
         }
         return nil

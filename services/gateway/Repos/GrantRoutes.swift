@@ -25,7 +25,9 @@ struct GrantRoutes: Sendable {
     }
 
     private static func level(_ fields: inout FieldReader) -> GrantLevel? {
-        fields.choice("level", "what it allows; each level allows what those before it do", as: GrantLevel.self).value
+        fields.choice(
+            "level", "what it allows; each level allows what those before it do", isRequired: true, as: GrantLevel.self
+        ).value
     }
 
     @Sendable private func list(_ call: Call) throws -> Reply {

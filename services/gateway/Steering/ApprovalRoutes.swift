@@ -47,8 +47,7 @@ struct ApprovalRoutes: Sendable {
     private static func wish(_ fields: inout FieldReader, hasDecision: Bool, _ decision: Decision? = nil) -> Wish {
         var wish = Wish(decision: decision)
         if hasDecision {
-            wish.decision = fields.choice("decision", "approve or deny", as: Decision.self).value
-            if wish.decision == nil { fields.reject("decision is missing") }
+            wish.decision = fields.choice("decision", "approve or deny", isRequired: true, as: Decision.self).value
         }
         wish.scope = fields.text("scope", "what is allowed from now on; one that the request offers").value
         wish.reason = fields.text("reason", "what the agent is told", length: 1...2_000).value
