@@ -16,12 +16,12 @@ COPY Package.swift ./
 COPY shared shared
 COPY services services
 COPY cli cli
-COPY Tests Tests
+ENV BGAGENT_WITHOUT_TESTS=1
 RUN --mount=type=cache,target=/src/.build \
     swift build -c release --static-swift-stdlib \
     && mkdir /out \
     && find "$(swift build -c release --static-swift-stdlib --show-bin-path)" -maxdepth 1 -type f -executable \
-        ! -name '*.*' ! -name SpineWorker -exec install -s -t /out {} +
+        ! -name '*.*' -exec install -s -t /out {} +
 
 FROM scratch AS prebuilt
 ARG PREBUILT=.build/image/release

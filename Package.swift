@@ -161,6 +161,8 @@ let package = Package(
         + [.executable(name: "bgagent", targets: ["CLI"])],
     targets: systemLibraries
         + [.target(name: "CLinux", path: "shared/CLinux")]
-        + libraryTargets + serviceTargets + channelTargets + [cliTarget, spineWorker, testSupport] + testTargets,
+        + libraryTargets + serviceTargets + channelTargets + [cliTarget]
+        // Images are made without the tests, whose modules their toolchain need not have.
+        + (Context.environment["BGAGENT_WITHOUT_TESTS"] == nil ? [spineWorker, testSupport] + testTargets : []),
     swiftLanguageModes: [.v6]
 )

@@ -127,15 +127,18 @@ class Wire:
         """The path of what exists, or with one part of it in the place of `name`."""
         return self.operation.path.format(**{**self.names, **({name: segment} if name else {})})
 
-    def good(self) -> dict[str, str]:
+    def good(self) -> dict[str, Any]:
         """A body that is right."""
         is_new = self.operation.path in ("/v1/repos", "/v1/users")
-        texts = {
+        texts: dict[str, Any] = {
             "repo": f"new/{self.scene.names['task_id']}" if is_new else self.scene.names["repo"],
             "name": ("new-" if is_new else "") + self.scene.names["user"],
             "password": PASSWORD,
             "decision": "approve",
             "level": "read",
+            "tool_name": "Bash",
+            "input": {"command": "ls"},
+            "policies": "",
         }
         wanted = ("task_description", "message", "question", "answer", "new_password")
         texts |= dict.fromkeys(wanted, "five brown herons")

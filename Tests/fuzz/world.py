@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import urllib.request
 from contextlib import ExitStack
@@ -75,7 +76,7 @@ class World:
         self._database = f"fuzz_{os.getpid()}"
         self._serial = itertools.count(1)
         self._password = password_hash(PASSWORD)
-        port = free_port()
+        port, self._policy_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._ready = (port, "/v1/openapi.json")
         self.log = self._folder / "gateway.log"
@@ -86,6 +87,8 @@ class World:
             "BGAGENT_AMQP_API_URL": self._broker_api,
             "BGAGENT_DATA": str(self._folder / "data"),
             "BGAGENT_GATEWAY_PORT": str(port),
+            "BGAGENT_POLICY_PORT": str(self._policy_port),
+            "BGAGENT_POLICY_URL": f"http://127.0.0.1:{self._policy_port}",
             "BGAGENT_RATE_PER_USER": "0",
             "BGAGENT_RATE_PER_ADDRESS": "0",
             "BGAGENT_LOGIN_RATE": "0",
@@ -127,6 +130,12 @@ class World:
         self.db.execute("SET synchronous_commit = off")
         self.db.execute((Path(__file__).parent / "scene.sql").read_text().encode())
         self.db.execute("INSERT INTO compute_nodes (node, backend, capacity) VALUES ('node', 'process', 4)")
+        health = free_port()
+        source = {"PYTHONPATH": str(ROOT / "services" / "policy" / "src"), "BGAGENT_HEALTH_PORT": str(health)}
+        command = [sys.executable, "-m", "bgagent_policy.service"]
+        log = self._folder / "policy.log"
+        policy = Process("policy", command, {**self._environment, **source}, log, (health, "/ready"))
+        self._stack.enter_context(policy).wait_ready()
         gateway = Process("gateway", [binary("gateway")], self._environment, self.log, self._ready)
         self._stack.enter_context(gateway).wait_ready()
 
