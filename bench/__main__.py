@@ -26,6 +26,7 @@ from bench import (
     reads,
     replicas,
     report,
+    steering,
     submit,
     watchers,
 )
@@ -43,6 +44,7 @@ PARTS: dict[str, Callable[[World], list[report.Figure]]] = {
     "clone": clone.measure,
     "containers": containers.measure,
     "images": images.measure,
+    "steering": steering.measure,
 }
 
 

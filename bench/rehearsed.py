@@ -41,7 +41,7 @@ class Rehearsed:
 
     def journal(self) -> list[dict[str, Any]]:
         """Every exchange of the model's simulator."""
-        lines: list[dict[str, Any]] = _order(self.model, "/__log")
+        lines: list[dict[str, Any]] = order_of(self.model, "/__log")
         return lines
 
 
@@ -55,7 +55,7 @@ def running(world: World) -> Iterator[Rehearsed]:
     """All of it, until the block ends."""
     made = Rehearsed(world, free_port(), free_port())
     agent = world.files / "agent"
-    source = shlex.quote(str(ROOT / "agent" / "src"))
+    source = shlex.quote(f"{ROOT / 'agent' / 'src'}:{ROOT / 'services' / 'policy' / 'src'}")
     agent.write_text(
         f"#!/bin/sh\nexport PYTHONPATH={source} PYTHONUNBUFFERED=1\n"
         f"exec {shlex.quote(sys.executable)} -m bgagent_agent\n"
@@ -73,14 +73,15 @@ def running(world: World) -> Iterator[Rehearsed]:
         stack.callback(_end_agents, f"http://127.0.0.1:{world.agent_gateway_port}")
         for name, url in (("github", made.github), ("model", made.model)):
             stack.enter_context(_simulator(world, name, int(url.rpartition(":")[2])))
-        _order(made.github, "/__seed", order(SAMPLE, REPO))
+        order_of(made.github, "/__seed", order(SAMPLE, REPO))
         services = [stack.enter_context(world.service(name, **settings)) for name in SERVICES]
         for service in services:
             service.wait_ready()
         yield made
 
 
-def _order(simulator: str, path: str, body: Any = None) -> Any:
+def order_of(simulator: str, path: str, body: Any = None) -> Any:
+    """What a simulator answers to an order."""
     try:
         return client.call(simulator, path, body)
     except client.Unreachable as error:

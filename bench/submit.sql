@@ -23,8 +23,7 @@ VALUES (:fresh_id, :user_id, 'bench/repo', NULL, 'The parser drops the last fiel
     'coding/new-task-v1', 'api', 'bgagent/' || :fresh_id::text || '/the-parser-drops-the-last-field', 'main', 'claude-sonnet-4-5', 100, NULL,
     28800, 2, '{"allow_ci_changes": false}', '{}', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01')
 RETURNING created_at;
-INSERT INTO task_heads (task_id, user_id, repo, traceparent)
-VALUES (:fresh_id, :user_id, 'bench/repo', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01');
-SELECT seq, event_id FROM append_event(:fresh_id, 1, 'task_created', '{"repo":"bench/repo","issue_number": null,"channel_source":"api","workflow":"coding/new-task-v1"}'::jsonb);
-SELECT append_command(:fresh_id, 1, 'task_submitted', '{}'::jsonb) AS seq;
+SELECT open_timeline(:fresh_id, :user_id, 'bench/repo', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    'task_created', '{"repo":"bench/repo","issue_number": null,"channel_source":"api","workflow":"coding/new-task-v1"}'::jsonb,
+    'task_submitted', '{}'::jsonb);
 \endpipeline

@@ -75,10 +75,10 @@ class Gateway:
     url: str
     token: str
 
-    def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One request; its data."""
+    def call(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+        """One request; its data. GET and POST follow from the body."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data)
+        request = urllib.request.Request(self.url + path, data, method=method)
         request.add_header("Authorization", f"Bearer {self.token}")
         request.add_header("Content-Type", "application/json")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -136,6 +136,27 @@ import Testing
         }
     }
 
+    @Test func `a repository's approvers and its second person are asked for at the gate`() async throws {
+        try await World.with { world async throws in
+            let (ada, ben) = (try await world.person("ada"), try await world.person("ben"))
+            let cleo = try await world.person("cleo")
+            for name in ["ben", "cleo"] {
+                let grant = "/v1/repos/acme/shop/grants/\(name)"
+                #expect(try await world.call("PUT", grant, body: ["level": "steer"]).status == 200)
+            }
+            let rules: JSONValue = ["approvers": ["ada", "ben"], "second_person": true]
+            #expect(try await world.call("PATCH", "/v1/repos/acme/shop", body: rules).status == 200)
+            let id = try await running(world, as: ada)
+            let gate = try #require(try await open("one", of: id, world))
+            let yes: JSONValue = ["decision": "approve"]
+            #expect(try await decide(gate.id, of: id, yes, as: ada, world).code == "SECOND_PERSON_REQUIRED")
+            #expect(try await decide(gate.id, of: id, yes, as: cleo, world).status == 403)
+            #expect(try await decide(gate.id, of: id, yes, as: ben, world).data["decided_by"] == "ben")
+            let other = try #require(try await open("two", of: id, world))
+            #expect(try await decide(other.id, of: id, ["decision": "deny"], as: ada, world).status == 200)
+        }
+    }
+
     @Test func `a task that is cancelled while a gate is open ends, and the gate with it`() async throws {
         try await World.with { world async throws in
             let id = try await running(world)

@@ -143,11 +143,6 @@ package enum SubmitStore {
             RETURNING created_at
             """)
         let made = flight.count - 1
-        flight.append(
-            """
-            INSERT INTO task_heads (task_id, user_id, repo, traceparent)
-            VALUES (\(task.id.rawValue), \(task.userID.rawValue), \(task.repo.rawValue), \(task.traceparent))
-            """)
         if !task.allowances.isEmpty {
             flight.append(
                 """
@@ -156,14 +151,11 @@ package enum SubmitStore {
                 FROM unnest(\(task.allowances)) AS scope
                 """)
         }
-        flight.append(
-            TaskLog.event(
-                .taskCreated, of: task.id, attempt: 1,
-                [
-                    "repo": .string(task.repo.rawValue), "issue_number": JSONValue(task.issueNumber),
-                    "channel_source": .string(task.channelSource), "workflow": .string(task.workflow),
-                ]))
-        flight.append(TaskLog.command(.taskSubmitted, to: task.id, attempt: 1))
+        let metadata: JSONValue = [
+            "repo": .string(task.repo.rawValue), "issue_number": JSONValue(task.issueNumber),
+            "channel_source": .string(task.channelSource), "workflow": .string(task.workflow),
+        ]
+        flight.append(TaskLog.open(task, .taskCreated, metadata, .taskSubmitted))
         guard let row = try connection.pipeline(flight)[made].first else { throw StoreError.noRow("tasks") }
         return TaskSnapshot(
             submitted: task, waiting: context.waiting, userSlots: context.userSlots,

@@ -87,7 +87,8 @@ enum RepoFields {
             "approval_gate_cap", fields.integer("approval_gate_cap", "how often a task may ask", in: 1...500))
         change.add(
             "approval_timeout_s",
-            fields.integer("approval_timeout_s", "no gate waits longer for a decision; the rules say unless it is given", in: 30...3_600))
+            fields.integer(
+                "approval_timeout_s", "no gate waits longer; the rules say unless it is given", in: 30...3_600))
     }
 
     private static func approvers(_ fields: inout FieldReader) -> Change<[String]> {

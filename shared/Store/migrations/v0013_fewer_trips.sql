@@ -46,3 +46,24 @@ BEGIN
         FROM task_heads h WHERE h.task_id = p_task;
     RETURN true;
 END $$;
+
+-- The head of a new task with its first event and its first command: what append_event and append_command would leave
+-- behind, without writing the head twice more. The task's row is there already.
+CREATE FUNCTION open_timeline(p_task text, p_user text, p_repo text, p_traceparent text, p_event text, p_metadata jsonb,
+    p_command text, p_payload jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    at CONSTANT timestamptz := clock_timestamp();
+    ms CONSTANT bigint := (extract(epoch FROM at) * 1000)::bigint;
+    event_id CONSTANT text := new_ulid(ms);
+    command_id CONSTANT text := new_ulid(ms);
+    h task_heads;
+BEGIN
+    INSERT INTO task_heads (task_id, user_id, repo, traceparent, seq, command_seq, last_event_ms, last_event_type,
+        last_event_at)
+        VALUES (p_task, p_user, p_repo, p_traceparent, 1, 1, ms, p_event, at) RETURNING * INTO h;
+    INSERT INTO task_events VALUES (p_task, 1, event_id, p_event, at, 1, p_metadata);
+    PERFORM publish_event(h, 1, event_id, p_event, at, 1, p_metadata);
+    INSERT INTO task_commands (task_id, seq, message_id, command, attempt, payload)
+        VALUES (p_task, 1, command_id, p_command, 1, p_payload);
+    PERFORM publish_command(h, 1, command_id, p_command, 1, p_payload);
+END $$;
