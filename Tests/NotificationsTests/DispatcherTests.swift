@@ -37,6 +37,30 @@ import Testing
         }
     }
 
+    @Test func `a wake keeps no position, and nobody else is disturbed`() async throws {
+        try await Self.with { spine, _ in
+            let task = try await spine.ledger.submit()
+            let pool = spine.ledger.pool
+            try await pool.run { connection in
+                try ConsumerStore.park(
+                    "dispatch.other", queue: "q", task: task.rawValue, seq: 7, message: "{}", attempts: 0,
+                    reason: "waits for 3", inSeconds: 3600, in: connection)
+            }
+            for type in [TaskEventType.prCreated, .taskFailed] {
+                try await spine.ledger.plan(type, of: task, on: "fake", to: "there")
+            }
+            try await eventually("they are sent") { try await spine.ledger.states(task) == ["sent", "sent"] }
+            let kept = try await pool.run { connection in
+                try connection.query("SELECT FROM consumer_positions WHERE consumer = 'dispatch.fake'").count
+            }
+            #expect(kept == 0)
+            let parked = try await pool.run { connection in
+                try connection.query("SELECT FROM parked_messages").count
+            }
+            #expect(parked == 1, "another consumer's stay")
+        }
+    }
+
     private static func with(
         _ body: (SpineFixture, FakeChannel.Outside) async throws -> Void
     ) async throws {

@@ -43,6 +43,9 @@ package final class OrderedConsumer: Service {
     private let lines: PartitionLines
     private let membership: Membership
     private let replays: ParkedReplay
+    private let keepsPosition: Bool
+    private let consumer: String
+    private let pool: Pool
     private let settings: ConsumerSettings
     private let readiness: Readiness
     private let log: Logger
@@ -53,6 +56,9 @@ package final class OrderedConsumer: Service {
     ) {
         let consumer = handler.consumer
         self.name = "consumer \(consumer)"
+        self.consumer = consumer
+        self.pool = pool
+        keepsPosition = handler.keepsPosition
         self.stream = stream
         self.amqp = amqp
         self.settings = settings
@@ -72,7 +78,7 @@ package final class OrderedConsumer: Service {
     package func run() async throws {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.membership.run() }
-            group.addTask { await self.replays.run() }
+            group.addTask { await self.keepsPosition ? self.replays.run() : self.forgetParked() }
             group.addTask { await self.consume() }
             group.addTask {
                 // Handlers in flight have a limited time to end; each partition is handed over when its own have.
@@ -80,6 +86,14 @@ package final class OrderedConsumer: Service {
                 await self.lanes.drain()
             }
             await group.waitForAll()
+        }
+    }
+
+    /// Without positions nothing is parked, and nobody would ever come back to what an earlier release has parked.
+    private func forgetParked() async {
+        let (consumer, pool) = (self.consumer, self.pool)
+        try? await retrying("forget parked wakes", log: log) {
+            try await pool.run { try ConsumerStore.forgetParked(consumer, in: $0) }
         }
     }
 

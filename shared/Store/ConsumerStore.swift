@@ -94,6 +94,11 @@ package enum ConsumerStore {
             "DELETE FROM parked_messages WHERE consumer = \(consumer) AND task_id = \(task) AND seq <= \(seq)")
     }
 
+    /// Gives up all that waits here: for consumers whose messages need not be done.
+    package static func forgetParked(_ consumer: String, in connection: Connection) throws {
+        try connection.query("DELETE FROM parked_messages WHERE consumer = \(consumer)")
+    }
+
     /// Parked messages of `queues` whose turn it is: due, and next in their task, or of a task that was deleted, to be
     /// dropped. In order of the time they were due.
     package static func ready(

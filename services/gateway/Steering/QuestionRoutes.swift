@@ -66,6 +66,7 @@ struct QuestionRoutes: Sendable {
         _ = try call.query { _ in }
         let text = try steering.text(try call.fields { Self.wish(&$0) }, "answer", call)
         let left = try steering.withTask(call) { task, caller, tx in
+            try Steering.refuseStopping(task)
             guard let question = try QuestionStore.find(call.path("question_id"), of: task.id, in: tx) else {
                 throw Self.notFound
             }
