@@ -23,7 +23,7 @@ from bench.world import REPO, ROOT, World, until
 NUDGES, GATES, CANCELS = 20, 10, 5
 QUICK = 3
 PART = "a person and an agent"
-HEARD = "I heard that."
+HEARD, SILENT = "I heard that.", "I go on."
 # Reads its lines from a file, so that what is timed is the rules and not the start of an interpreter.
 DECIDE = """
 import json, sys, time
@@ -112,7 +112,7 @@ def _nudges(place: Rehearsed, count: int) -> list[Figure]:
     work = f"sleep 0.3; date +%s%N >> {stamps}"
     heard = _bash(HEARD, work) | {"expect": [{"text_regex": "<user_nudge"}]}
     told = _bash(HEARD, work) | {"expect": [{"tool_result_regex": "<user_nudge"}]}
-    task = _task(place, "bench-nudge", {"any": [told, heard, _bash("I go on.", work)]})
+    task = _task(place, "bench-nudge", {"any": [told, heard, _bash(SILENT, work)]})
     began = time.time()
     accepted = []
     for number in range(count):
@@ -133,7 +133,7 @@ def _nudges(place: Rehearsed, count: int) -> list[Figure]:
     without = [
         (at - max(end for end in ends if end <= at)) * 1000
         for at, text in asked
-        if HEARD not in text and any(began < end <= at for end in ends)
+        if SILENT in text and any(began < end <= at for end in ends)
     ]
     extra = [share - median(without) for share in sorted(shares)]
     return [
