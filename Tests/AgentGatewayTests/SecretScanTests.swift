@@ -41,6 +41,17 @@ import Testing
         #expect(try SecretScan().first(in: Self.patch.replacing("key \(Self.key)", with: "nothing")) == nil)
     }
 
+    @Test(arguments: ["\r", ""], ["", "\u{301}"])
+    func `a secret is seen behind a line that was taken away, however its lines end and begin`(
+        end: String, mark: String
+    ) throws {
+        let patch = [
+            "diff --git a/a.txt b/a.txt", "--- a/a.txt", "+++ b/a.txt", "@@ -7,2 +7,2 @@", "-old\(end)", "-gone\(end)",
+            "+one\(end)", "+\(mark)\(Self.key)\(end)", "",
+        ].joined(separator: "\n")
+        #expect(try SecretScan().first(in: patch) == FoundSecret(path: "a.txt", line: 8, kind: "AWS key"))
+    }
+
     @Test func `a private key over several lines is found where it begins`() throws {
         let patch = """
             diff --git a/id b/id

@@ -53,8 +53,8 @@ struct PreReceive {
         var verdicts: [(RefUpdate, PushPolicy.Verdict)] = []
         for update in updates {
             let verdict = PushPolicy.decide(
-                update, try facts(update, base: task.baseBranch ?? "main"), task: task.id, branch: task.branchName,
-                allowsCI: allowsCI, allowsSecrets: allowsSecrets, maxBlobBytes: config.maxBlobBytes)
+                update, try facts(update, base: task.baseBranch ?? "main", scans: !allowsSecrets), task: task.id,
+                branch: task.branchName, allowsCI: allowsCI, maxBlobBytes: config.maxBlobBytes)
             verdicts.append((update, verdict))
         }
         for (update, verdict) in verdicts {
@@ -83,7 +83,7 @@ struct PreReceive {
         return try? SessionAccess().current(session, in: connection)
     }
 
-    private func facts(_ update: RefUpdate, base: String) throws -> PushFacts {
+    private func facts(_ update: RefUpdate, base: String, scans: Bool) throws -> PushFacts {
         var facts = PushFacts()
         if update.isDelete { return facts }
         if !update.isCreate {
@@ -97,7 +97,7 @@ struct PreReceive {
         facts.changedPaths = changed.split(separator: "\0").map(String.init)
         facts.largestBlob = try PreReceive.largestBlob(
             in: update.new, over: config.maxBlobBytes, git, environment: quarantine)
-        if update.ref != PushPolicy.wip(task) { facts.secret = try secret(in: update.new) }
+        if scans, update.ref != PushPolicy.wip(task) { facts.secret = try secret(in: update.new) }
         return facts
     }
 

@@ -18,7 +18,8 @@ struct PushFacts: Sendable, Hashable {
     var changedPaths: [String] = []
     /// The largest new blob, with its path.
     var largestBlob: (path: String, bytes: Int64)?
-    /// What looks like a secret in the lines that were added: where it stands, and what it is.
+    /// What looks like a secret in the lines that were added: where it stands, and what it is. Nil where the repository
+    /// allows secrets: nobody has looked.
     var secret: FoundSecret?
 
     static func == (left: PushFacts, right: PushFacts) -> Bool {
@@ -44,8 +45,7 @@ enum PushPolicy {
     static func wip(_ task: TaskID) -> String { "refs/bgagent/\(task)/wip" }
 
     static func decide(
-        _ update: RefUpdate, _ facts: PushFacts, task: TaskID, branch: String, allowsCI: Bool,
-        allowsSecrets: Bool = false, maxBlobBytes: Int64
+        _ update: RefUpdate, _ facts: PushFacts, task: TaskID, branch: String, allowsCI: Bool, maxBlobBytes: Int64
     ) -> Verdict {
         if update.ref == wip(task) {
             return update.isDelete ? .refuse("the saved work cannot be deleted") : .keep
@@ -64,7 +64,7 @@ enum PushPolicy {
                 "\(path) configures CI, which this repository does not allow agents to change; "
                     + "the work stays saved on the platform")
         }
-        if !allowsSecrets, let secret = facts.secret {
+        if let secret = facts.secret {
             return .refuse(
                 "\(secret.path):\(secret.line) seems to hold a secret (\(secret.kind)); take it out of every commit. "
                     + "An administrator can allow it for repositories whose tests hold made-up ones (allow_secrets)")

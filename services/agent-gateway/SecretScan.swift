@@ -33,21 +33,25 @@ struct SecretScan {
     }
 
     /// The added lines of each file, with their numbers.
+    ///
+    /// Reads bytes, because git does: to Swift "\r\n" is one character that is no line feed, and a plus before a
+    /// combining mark is no plus, so that what such a line adds would not be seen.
     static func added(in patch: String) -> [(path: String, lines: [(number: Int, text: Substring)])] {
         var files: [(path: String, lines: [(number: Int, text: Substring)])] = []
         var next = 0
         var isInHunk = false
-        for line in patch.split(separator: "\n", omittingEmptySubsequences: false) {
-            if line.hasPrefix("diff --git ") {
+        for line in patch.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+            if line.starts(with: "diff --git ".utf8) {
                 isInHunk = false
-            } else if !isInHunk, line.hasPrefix("+++ ") {
+            } else if !isInHunk, line.starts(with: "+++ ".utf8) {
                 let name = line.dropFirst(4)
-                files.append((path: String(name.hasPrefix("b/") ? name.dropFirst(2) : name), lines: []))
-            } else if line.hasPrefix("@@ "), let start = newStart(line) {
+                let path = name.starts(with: "b/".utf8) ? name.dropFirst(2) : name
+                files.append((path: String(Substring(path)), lines: []))
+            } else if line.starts(with: "@@ ".utf8), let start = newStart(line) {
                 isInHunk = true
                 next = start
-            } else if isInHunk, line.hasPrefix("+"), !files.isEmpty {
-                files[files.count - 1].lines.append((number: next, text: line.dropFirst()))
+            } else if isInHunk, line.first == UInt8(ascii: "+"), !files.isEmpty {
+                files[files.count - 1].lines.append((number: next, text: Substring(line.dropFirst())))
                 next += 1
             }
         }
@@ -55,8 +59,9 @@ struct SecretScan {
     }
 
     /// The first new line of `@@ -12,0 +13,2 @@`.
-    private static func newStart(_ line: Substring) -> Int? {
-        guard let plus = line.split(separator: " ").first(where: { $0.hasPrefix("+") }) else { return nil }
-        return Int(plus.dropFirst().prefix { $0 != "," })
+    private static func newStart(_ line: Substring.UTF8View) -> Int? {
+        let fields = line.split(separator: UInt8(ascii: " "))
+        guard let new = fields.first(where: { $0.first == UInt8(ascii: "+") }) else { return nil }
+        return Int(Substring(new.dropFirst().prefix { $0 != UInt8(ascii: ",") }))
     }
 }
