@@ -44,7 +44,10 @@ let modules: [(name: String, dependencies: [String])] = [
     ("Screening", ["Domain", "Config", "Threads", "Patterns", "Telemetry", "HTTPTypes", "HTTPClient"]),
     ("ContainerEngine", ["Domain", "Config", "Threads", "HTTPTypes", "HTTPClient"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
-    ("Messaging", ["Domain", "Config", "Threads", "Telemetry", "Lifecycle", "Postgres", "AMQP", "Store"]),
+    (
+        "Messaging",
+        ["Domain", "Config", "Threads", "Telemetry", "Crypto", "Lifecycle", "Postgres", "AMQP", "Store"]
+    ),
     (
         "Runtime",
         [

@@ -98,6 +98,34 @@ import Threads
         }
     }
 
+    @Test func `an agent that waits looks at once when it rings, and its seat is free afterwards`() async throws {
+        // It would look by itself only after its caller has given up.
+        try await Bench.with(.init(variables: ["BGAGENT_INBOX_POLL": "60s"])) { bench in
+            async let waiting = bench.harness("GET", "/session/inbox?wait=25")
+            try await eventually("it sits") { bench.bell.count == 1 }
+            let connection = try bench.connection()
+            try InboxStore.put("cancel", for: bench.task, ["reason": "enough"], in: connection)
+            bench.bell.ring(bench.task)
+            #expect(try await waiting.data["items"]?.array?.count == 1)
+            try await eventually("it has left") { bench.bell.count == 0 }
+        }
+    }
+
+    @Test func `a ring is heard by those who sit at that task, before they wait as well`() throws {
+        let one = try #require(TaskID(rawValue: "01ARZ3NDEKTSV4RRFFQ69G5FAV"))
+        let two = try #require(TaskID(rawValue: "01ARZ3NDEKTSV4RRFFQ69G5FAW"))
+        let bell = InboxBell()
+        let (seat, other) = (bell.sit(one), bell.sit(two))
+        bell.ring(one)
+        #expect(seat.wait(.seconds(30)))
+        #expect(!seat.wait(.zero))
+        #expect(!other.wait(.zero))
+        bell.leave(seat, one)
+        bell.ring(one)
+        #expect(!seat.wait(.zero))
+        #expect(bell.count == 1)
+    }
+
     @Test func `a receipt takes an item out of the inbox`() async throws {
         try await Bench.with { bench in
             let connection = try bench.connection()

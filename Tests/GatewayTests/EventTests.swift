@@ -75,7 +75,11 @@ import Testing
                 let amqp = try AMQPConfig(url: amqpURL)
                 let broker = try await AMQPConnection.open(amqp)
                 try await broker.declare(Exchanges.platform(backends: []))
-                let hints = Task { try await WakeHints(amqp: amqp, watch: world.api.watch, log: .silent).run() }
+                let hints = Task {
+                    try await WakeHints("gateway", amqp: amqp, log: .silent) { [watch = world.api.watch] in
+                        watch.hint($0)
+                    }.run()
+                }
                 let id = try await world.submit()
                 let first = try await world.get("/v1/tasks/\(id)/events")
                 let after = events(first)[0]["event_id"]?.string ?? ""

@@ -44,13 +44,3 @@ enum Process {
         _exit(code)
     }
 }
-
-/// Waiting on a thread of one's own.
-enum Pause {
-    /// Blocks the calling thread, which must be one that may block.
-    static func sleep(_ duration: Duration) {
-        let parts = duration.components
-        var time = timespec(tv_sec: Int(parts.seconds), tv_nsec: Int(parts.attoseconds / 1_000_000_000))
-        nanosleep(&time, nil)
-    }
-}

@@ -7,6 +7,7 @@ import HTTPClient
 import HTTPServer
 import HTTPTypes
 import Lifecycle
+import Messaging
 import Patterns
 import Postgres
 import Runtime
@@ -23,8 +24,9 @@ struct AgentGateway {
         }
         try config.install()
         let runtime = try ServiceRuntime(config.service)
+        let bell = InboxBell()
         let (router, calls) = try compose(
-            config, pool: runtime.pool, hookBinary: Process.executable,
+            config, bell: bell, pool: runtime.pool, hookBinary: Process.executable,
             variables: ProcessInfo.processInfo.environment, metrics: .process, tracer: runtime.tracer,
             log: runtime.log)
         let sweep = StagingSweep(
@@ -33,6 +35,7 @@ struct AgentGateway {
         await runtime.runAndExit([
             Periodic("staging sweep", every: .seconds(600), log: runtime.log) { try await sweep.runOnce() },
             calls,
+            WakeHints("agent-gateway", amqp: try runtime.amqp(), log: runtime.log) { bell.ring($0) },
             try Server(
                 AgentRouter.server(config), router, name: "agents", log: runtime.log,
                 onAccess: Access.recorder(.process)),
@@ -45,7 +48,8 @@ struct AgentGateway {
     ///   - hookBinary: this program, for git to run as its hook.
     ///   - variables: the environment, of which the hook gets what it needs.
     static func compose(
-        _ config: AgentGatewayConfig, pool: Pool, hookBinary: String, variables: [String: String], metrics: Metrics,
+        _ config: AgentGatewayConfig, bell: InboxBell = InboxBell(), pool: Pool, hookBinary: String,
+        variables: [String: String], metrics: Metrics,
         tracer: Tracer = .off, log: Logger
     ) throws -> (Router, any Service) {
         let staging = StagingStore(
@@ -53,7 +57,8 @@ struct AgentGateway {
         let sessions = SessionRoutes(
             pool: pool, intake: EventIntake(redaction: try Redactor()),
             artifacts: ArtifactStore(directory: "\(config.service.dataDirectory)/artifacts", staging: staging),
-            leaseSeconds: Int(config.lease.components.seconds), inboxPoll: config.inboxPoll, log: log)
+            leaseSeconds: Int(config.lease.components.seconds), inboxPoll: config.inboxPoll,
+            bell: bell, log: log)
         let git = GitRoutes(
             pool: pool, staging: staging,
             forges: ForgeAccess(config.forge, http: HTTPClient(.init(caFile: config.service.caFile))), tracer: tracer,

@@ -16,6 +16,7 @@ struct SessionRoutes: Sendable {
     let artifacts: ArtifactStore
     let leaseSeconds: Int
     let inboxPoll: Duration
+    let bell: InboxBell
     let log: Logger
 
     func add(to router: inout Router) {
@@ -132,11 +133,13 @@ struct SessionRoutes: Sendable {
     private func inbox(_ request: Request) throws -> Reply {
         let wait = min(max(Int(request.queryValue("wait") ?? "") ?? 0, 0), 25)
         let deadline = Deadline.after(.seconds(wait))
+        var waiting: (seat: InboxBell.Seat, task: TaskID)?
+        defer { if let waiting { bell.leave(waiting.seat, waiting.task) } }
         while true {
-            let items = try pool.withConnection { connection in
+            let (task, items) = try pool.withConnection { connection in
                 let session = try access.authenticate(request, .harness, in: connection)
                 let task = try access.current(session, in: connection)
-                return try InboxStore.open(task.id, attempt: session.attempt, in: connection)
+                return (task.id, try InboxStore.open(task.id, attempt: session.attempt, in: connection))
             }
             if !items.isEmpty || deadline.isOver {
                 return Answers.data([
@@ -149,7 +152,12 @@ struct SessionRoutes: Sendable {
                         })
                 ])
             }
-            Pause.sleep(min(inboxPoll, deadline.remaining ?? inboxPoll))
+            if let waiting {
+                waiting.seat.wait(min(inboxPoll, deadline.remaining ?? inboxPoll))
+            } else {
+                // Looks once more from its seat: what came in between would not ring.
+                waiting = (bell.sit(task), task)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 import Config
 import HTTPServer
 import Lifecycle
+import Messaging
 import Postgres
 import Runtime
 import Store
@@ -30,7 +31,7 @@ struct Gateway {
                 }
                 await untilCancelled()
             },
-            WakeHints(amqp: try runtime.amqp(), watch: api.watch, log: log),
+            WakeHints("gateway", amqp: try runtime.amqp(), log: log) { [watch = api.watch] in watch.hint($0) },
             api.watch,
             api.logWatch,
             api.server,

@@ -37,6 +37,7 @@ struct Bench: Sendable {
     let pool: Pool
     let server: Server
     let calls: any Service
+    let bell: InboxBell
     let metrics: Metrics
     let log: CapturingLog
     let task: TaskID
@@ -72,12 +73,15 @@ struct Bench: Sendable {
             let pool = Pool(postgres, size: options.poolSize)
             let log = CapturingLog()
             let metrics = Metrics()
+            let bell = InboxBell()
             let (router, calls) = try AgentGateway.compose(
-                config, pool: pool, hookBinary: hookBinary, variables: variables, metrics: metrics, log: log.logger)
+                config, bell: bell, pool: pool, hookBinary: hookBinary, variables: variables, metrics: metrics,
+                log: log.logger)
             let server = try Server(AgentRouter.server(config), router, log: log.logger)
             try server.start()
             let bench = Bench(
-                directory: directory, pool: pool, server: server, calls: calls, metrics: metrics, log: log, task: task,
+                directory: directory, pool: pool, server: server, calls: calls, bell: bell, metrics: metrics, log: log,
+                task: task,
                 branch: branch, postgres: postgres, variables: variables)
             let outcome: Result<Void, any Error>
             do {

@@ -6,13 +6,24 @@ import Telemetry
 
 /// Hears from the broker that something happened to a task, so that whoever waits for it need not wait for the next
 /// sweep. Nothing depends on it: without a broker events are told a little later.
-struct WakeHints: Service {
-    let name = "wake hints"
-    let amqp: AMQPConfig
-    let watch: EventWatch
-    let log: Logger
+package struct WakeHints: Service {
+    package let name = "wake hints"
+    private let owner: String
+    private let amqp: AMQPConfig
+    private let log: Logger
+    private let hint: @Sendable (TaskID) -> Void
 
-    func run() async throws {
+    /// - Parameters:
+    ///   - owner: the service, which the broker's queue is named after.
+    ///   - hint: hears of every event of every task, so it has to be quick.
+    package init(_ owner: String, amqp: AMQPConfig, log: Logger, hint: @escaping @Sendable (TaskID) -> Void) {
+        self.owner = owner
+        self.amqp = amqp
+        self.log = log
+        self.hint = hint
+    }
+
+    package func run() async throws {
         var failures = 0
         let backoff = Backoff()
         while !Task.isCancelled {
@@ -29,7 +40,7 @@ struct WakeHints: Service {
 
     private func listen(_ connection: AMQPConnection, isUp: () -> Void) async throws {
         let queue = Queue(
-            "gateway.hints.\(try Random.hexToken(bytes: 8))", durable: false, exclusive: true, autoDelete: true,
+            "\(owner).hints.\(try Random.hexToken(bytes: 8))", durable: false, exclusive: true, autoDelete: true,
             arguments: QueueArguments().maxLength(1000).dropHead)
         try await connection.passiveDeclare(exchange: "task.events")
         try await connection.declare(
@@ -41,7 +52,7 @@ struct WakeHints: Service {
             for await batch in deliveries {
                 for delivery in batch {
                     if let task = TaskID(rawValue: String(delivery.routingKey.prefix { $0 != "." })) {
-                        watch.hint(task)
+                        hint(task)
                     }
                 }
                 connection.ack(batch.map(\.deliveryTag))
