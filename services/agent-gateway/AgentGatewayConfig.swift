@@ -20,7 +20,7 @@ struct AgentGatewayConfig: Sendable {
     let stagingKeep: Duration
 
     init(_ environment: inout Environment) {
-        service = ServiceConfig(&environment, name: "agent-gateway", amqp: false)
+        service = ServiceConfig(&environment, name: "agent-gateway")
         forge = ForgeConfig(&environment, secretsDirectory: service.secretsDirectory)
         model = ModelConfig(&environment)
         host = environment.string("BGAGENT_AGENT_GATEWAY_HOST", default: "127.0.0.1", "address for agents")
