@@ -43,6 +43,7 @@ let modules: [(name: String, dependencies: [String])] = [
     ("Forge", ["Domain", "Config", "HTTPTypes", "HTTPClient"]),
     ("Screening", ["Domain", "Config", "Threads", "Patterns", "Telemetry", "HTTPTypes", "HTTPClient"]),
     ("ContainerEngine", ["Domain", "Config", "Threads", "HTTPTypes", "HTTPClient"]),
+    ("Artifacts", ["Config"]),
     ("Store", ["Domain", "Config", "Crypto", "Postgres", "Telemetry"]),
     (
         "Messaging",
@@ -71,7 +72,7 @@ let foundation = [
 ]
 let services: [(folder: String, module: String, product: String, dependencies: [String])] = [
     ("migrate", "Migrate", "bgagent-migrate", foundation),
-    ("gateway", "Gateway", "gateway", foundation + ["HTTPClient", "Crypto", "Patterns", "Screening"]),
+    ("gateway", "Gateway", "gateway", foundation + ["HTTPClient", "Crypto", "Patterns", "Artifacts", "Screening"]),
     ("relay", "Relay", "relay", foundation),
     (
         "orchestrator", "Orchestrator", "orchestrator",
@@ -88,7 +89,7 @@ let services: [(folder: String, module: String, product: String, dependencies: [
     ),
     (
         "agent-gateway", "AgentGateway", "agent-gateway",
-        foundation + ["HTTPClient", "Forge", "Crypto", "Patterns"]
+        foundation + ["HTTPClient", "Forge", "Crypto", "Patterns", "Artifacts"]
     ),
     ("reconciler", "Reconciler", "reconciler", foundation),
 ]

@@ -20,7 +20,9 @@ import Testing
     @Test func `a key that the model takes is told from one that it refuses`() async throws {
         try await Rehearsal.with("model", ["--token", "the-key"]) { model in
             func look(_ key: String?, url: String) async throws -> Check {
-                var values = ["BGAGENT_POSTGRES_URL": "postgres://x/y", "BGAGENT_MODEL_URL": url]
+                var values = [
+                    "BGAGENT_POSTGRES_URL": "postgres://x/y", "BGAGENT_AMQP_URL": "amqp://x", "BGAGENT_MODEL_URL": url,
+                ]
                 values["BGAGENT_MODEL_API_KEY"] = key
                 let config = try Environment.read(AgentGatewayConfig.init, from: Environment(values))
                 return await GatewayChecks(config).checkModel()

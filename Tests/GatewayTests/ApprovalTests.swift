@@ -60,6 +60,14 @@ import Testing
             let audited = try await world.count(
                 "SELECT count(*) FROM audit_log WHERE action = 'approval.approve' AND subject = \(id.rawValue)")
             #expect(audited == 1)
+            // Who only has the request's id finds it, if they may see its task.
+            let found = try await world.get("/v1/approvals/\(gate.id)", as: ben)
+            #expect(found.data["task_id"]?.string == id.rawValue)
+            #expect(found.data["decided_by"]?.string == "admin")
+            try await world.pool.run { try $0.query("UPDATE repos SET access = 'restricted'"); return }
+            let eve = try await world.person("eve")
+            #expect(try await world.get("/v1/approvals/\(gate.id)", as: eve).code == "TASK_NOT_FOUND")
+            #expect(try await world.get("/v1/approvals/01JZ0000000000000000000001").code == "TASK_NOT_FOUND")
         }
     }
 

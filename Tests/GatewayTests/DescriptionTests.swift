@@ -55,6 +55,7 @@ import Testing
         let approvals = "/v1/tasks/{task_id}/approvals"
         _ = try await call("GET", approvals, "/v1/tasks/\(id)/approvals", nil)
         _ = try await call("GET", approvals + "/{request_id}", "/v1/tasks/\(id)/approvals/\(gates[0].id)", nil)
+        _ = try await call("GET", "/v1/approvals/{request_id}", "/v1/approvals/\(gates[0].id)", nil)
         _ = try await call("GET", "/v1/pending", nil, nil)
         for (gate, (suffix, body)) in zip(
             gates, [("", ["decision": "deny"]), ("/approve", [:]), ("/deny", [:])] as [(String, JSONValue)])
@@ -87,6 +88,8 @@ import Testing
             _ = try await call("GET", "/v1/tasks/{task_id}/events", "/v1/tasks/\(id)/events")
             _ = try await call("GET", "/v1/tasks/{task_id}/logs", "/v1/tasks/\(id)/logs")
             _ = try await call("GET", "/v1/tasks/{task_id}/top", "/v1/tasks/\(id)/top")
+            called.insert("GET /v1/traces/{task_id}")
+            called.insert("GET /v1/tasks/{task_id}/trace")
             try await conversation(id, world, call)
             _ = try await call("DELETE", "/v1/tasks/{task_id}", "/v1/tasks/\(id)")
             _ = try await call("POST", "/v1/repos", nil, ["repo": "acme/new"])

@@ -84,7 +84,6 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         .invalid(
             ["repo": "x", "max_turns": 0, "max_budget_usd": -1, "zebra": 1, "apple": 2], "repo", "max_turns",
             "max_budget_usd", "'apple'", "'zebra'", "task_description"),
-        .task(with("trace", true), 422, "NOT_SUPPORTED_YET", "trace"),
         .task(with("pr_number", 3), 422, "NOT_SUPPORTED_YET", "pr_number"),
         .task(with("attachments", [[:]]), 422, "NOT_SUPPORTED_YET", "attachments"),
         .task(with("workflow_ref", "coding/pr-review-v1"), 422, "NOT_SUPPORTED_YET", "coding/pr-review-v1"),
@@ -179,7 +178,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
                 ["Authorization": "Bearer bga_\(String(repeating: "x", count: 400))"],
             ]
             for header in headers {
-                let open = ["/v1/openapi.json", "/v1/login"]
+                let open = ["/v1/openapi.json", "/v1/login", "/v1/traces/{task_id}"]
                 for (method, path) in world.promisedOperations where !open.contains(path) {
                     let concrete = path.replacing("{task_id}", with: "01JZ0000000000000000000001")
                         .replacing("{token_id}", with: "01JZ0000000000000000000001")

@@ -5,10 +5,22 @@ import Testing
 
 @Suite struct DecisionTests {
     private static func decide(
-        _ command: TaskCommand, _ status: TaskStatus, attempt: Int = 1, timer: TimerKind? = nil, cancel: Bool = false
+        _ command: TaskCommand, _ status: TaskStatus, attempt: Int = 1, timer: TimerKind? = nil, cancel: Bool = false,
+        outcome: TaskOutcome? = nil
     ) -> OrchestratorAction {
         Decision.decide(
-            command, status: status, attempt: attempt, current: 1, timer: timer, cancelRequested: cancel)
+            command, status: status, attempt: attempt, current: 1, timer: timer, cancelRequested: cancel,
+            outcome: outcome)
+    }
+
+    @Test func `a task is parked while it runs, unless it is being cancelled, and given up in the end`() {
+        #expect(Self.decide(.sessionEnded, .running, outcome: .parked) == .park)
+        #expect(Self.decide(.sessionEnded, .running, cancel: true, outcome: .parked) == .accept)
+        #expect(Self.decide(.sessionEnded, .awaitingApproval, outcome: .parked) == .accept)
+        #expect(Self.decide(.timerDue, .parked, timer: .parked) == .giveUpParked)
+        for status in TaskStatus.allCases where status != .parked {
+            #expect(Self.isIgnored(Self.decide(.timerDue, status, timer: .parked)))
+        }
     }
 
     private static func isIgnored(_ action: OrchestratorAction) -> Bool {

@@ -58,10 +58,19 @@ package struct APIClient: Sendable {
             body: body.map { Array($0.encoded().utf8) } ?? [], timeout: timeout,
             caFile: account.caFile)
         let plan = RetryPlan(isRepeatable: isRepeatable ?? (method != "POST"), patience: patience ?? self.patience)
-        return try await attempt(call, plan)
+        return try unwrap(try await attempt(call, plan))
     }
 
-    private func attempt(_ call: Call, _ plan: RetryPlan) async throws -> Answer {
+    /// What a link that the gateway gave opens, whole. The link is the leave: no token goes with it.
+    /// - Parameter link: absolute, or relative to the gateway.
+    package func download(_ link: String, timeout: Duration = .seconds(300)) async throws -> [UInt8] {
+        let call = Call(
+            method: "GET", url: link.hasPrefix("/") ? account.apiURL + link : link,
+            headers: ["User-Agent": "bgagent/\(Help.version)"], body: [], timeout: timeout, caFile: account.caFile)
+        return try await attempt(call, RetryPlan(isRepeatable: true, patience: patience)).body
+    }
+
+    private func attempt(_ call: Call, _ plan: RetryPlan) async throws -> Response {
         var firstFailure: Duration?
         var tries = 0
         var mayHaveArrived = false
@@ -73,11 +82,13 @@ package struct APIClient: Sendable {
                 let response = try await traced(call)
                 if (200..<300).contains(response.status) {
                     if tries > 1 { console.note("The gateway answers again.") }
-                    return try unwrap(response)
+                    return response
                 }
+                let told = APIError(response, followsLostAnswer: mayHaveArrived)
+                guard !RetryPlan.isFinal(told.code) else { throw told }
                 let seconds = response.headers["Retry-After"].flatMap { Int($0) }
                 failure = .status(response.status, retryAfter: seconds)
-                refusal = APIError(response, followsLostAnswer: mayHaveArrived)
+                refusal = told
                 if [502, 504].contains(response.status) { mayHaveArrived = true }
             } catch let error as TransportError {
                 if case .lost = error { mayHaveArrived = true }

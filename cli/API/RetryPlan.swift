@@ -12,6 +12,10 @@ package struct RetryPlan: Sendable {
         self.patience = patience
     }
 
+    /// Refusals with the status of a limit that stand until somebody does something: a later try, when that was done,
+    /// would do what nobody wants any more.
+    package static func isFinal(_ code: String) -> Bool { code == "ASK_OPEN" }
+
     /// Why a try failed, as far as the decision needs it.
     package enum Failure: Sendable, Equatable {
         case transport(TransportError)

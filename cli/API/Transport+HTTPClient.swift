@@ -19,7 +19,7 @@ extension Transport {
             }
             var request = ClientRequest(
                 method: call.method, url: call.url, headers: call.headers, body: call.body, timeout: call.timeout,
-                connectTimeout: .seconds(5), maxResponseBytes: 32 << 20)
+                connectTimeout: .seconds(5), maxResponseBytes: 64 << 20)
             request.proxy = isLocal(request.origin) ? .none : .environment
             do {
                 let response = try await http.send(request)

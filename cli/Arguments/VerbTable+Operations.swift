@@ -16,6 +16,17 @@ extension VerbTable {
                 "With --follow and --output json: one line each.",
             ], body: LogCommand.logs),
         Verb(
+            "trace download", "fetch all that a task's agent said and did",
+            arguments: [task],
+            options: [
+                Option("file", .file, "where to write it (default: TASK.jsonl.gz)"),
+                Option("force", .flag, "write over a file that is there", short: "f"),
+            ],
+            notes: [
+                "For tasks submitted with --trace. It is gzip of JSON lines: zcat 01J….jsonl.gz | jq .type",
+                "While the task runs it holds what was said some seconds ago; it is kept for a week.",
+            ], body: TraceCommand.download),
+        Verb(
             "top", "watch what a task does and uses, live", arguments: [task],
             options: [Option("once", .flag, "print one snapshot; also what a pipe gets")],
             body: TopCommand.top),

@@ -41,6 +41,7 @@ package enum VerbTable {
                     "pre-approve", .text("SCOPE"), "let its agent do this without asking, as 'bash_pattern:npm test*'",
                     repeats: true),
                 Option("approval-timeout", .duration, "none of its questions for leave waits longer (30s to 1h)"),
+                Option("trace", .flag, "keep all that its agent says and does, for a week"),
                 Option("override-screening", .flag, "let the text through all the same (admins)"),
                 Option("idempotency-key", .text("KEY"), "the same key never makes a second task (default: random)"),
             ],
@@ -107,6 +108,9 @@ package enum VerbTable {
             Option("second-person", .truth, "whether nobody may approve what they submitted themselves"),
             Option("gate-cap", .whole(minimum: 1), "how often one task may ask for leave"),
             Option("approval-timeout", .duration, "no question for leave waits longer (30s to 1h)"),
+            Option(
+                "unanswered-question", .choice(["continue", "park"]),
+                "what a task does when nobody answers its agent"),
             Option("access", .choice(["open", "restricted"]), "open to every member, or to grants alone"),
             Option(
                 "notify", .text("CHANNEL=TARGET"), "tell a channel, as slack=#builds; on and off switch it",

@@ -40,7 +40,7 @@ package enum ApprovalCommands {
         return .success
     }
 
-    /// The request that a word means: its own id, or that of the task when one is open there.
+    /// The request that a word means: its own id, whatever became of it, or that of the task when one is open there.
     private static func request(
         _ word: String, _ client: APIClient
     ) async throws -> (task: String, request: String) {
@@ -49,6 +49,8 @@ package enum ApprovalCommands {
             item.text("kind") == "approval" && (item.text("id") == word || item.text("task_id") == word)
         }
         guard let only = open.first, let task = only.text("task_id"), let id = only.text("id") else {
+            // The gateway says who was first, or that the same was decided already.
+            if let known = try await closed(word, client), let task = known.text("task_id") { return (task, word) }
             throw UserError(
                 "nothing of \(Text.visible(word)) waits for a decision", "bgagent pending shows what does.")
         }
@@ -57,6 +59,15 @@ package enum ApprovalCommands {
             throw UserError("\(open.count) things of this task wait", "Name one: \(ids.joined(separator: ", "))")
         }
         return (task, id)
+    }
+
+    /// A request that does not wait any more; nil when the word is no request's id.
+    private static func closed(_ word: String, _ client: APIClient) async throws -> JSONValue? {
+        do {
+            return try await client.call("GET", "/approvals/\(Percent.encode(word))").data
+        } catch let error as APIError where error.status == 404 {
+            return nil
+        }
     }
 
     /// What it is about, in one line.

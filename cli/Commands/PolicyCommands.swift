@@ -26,7 +26,7 @@ package enum PolicyCommands {
         }
         for line in table.lines(style: console.style, width: console.width) { console.print(line) }
         if found.member("approval_gates")?.bool == false {
-            console.note("They do not hold yet: bgagent repo set \(try name(invocation)) --approval-gates yes")
+            console.note("The soft ones ask nobody yet: bgagent repo set \(try name(invocation)) --approval-gates yes")
         }
         return .success
     }
@@ -43,8 +43,10 @@ package enum PolicyCommands {
                 "It has no rules of its own. bgagent repo set \(try name(invocation)) --policies @FILE sets them.")
         } else {
             let whole = text.hasSuffix("\n") ? text.dropLast() : text[...]
-            for line in whole.split(separator: "\n", omittingEmptySubsequences: false) {
-                console.print(Text.visible(String(line)))
+            // By bytes: a carriage return before the line feed makes one character of both.
+            for line in whole.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+                let text = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+                console.print(Text.visible(String(Substring(text))))
             }
         }
         return .success

@@ -134,7 +134,7 @@ package struct RepoSettings: Sendable {
     private static let texts = [
         "model": "model", "setup-command": "setup_command", "build-command": "build_command",
         "test-command": "test_command", "lint-command": "lint_command", "default-branch": "default_branch",
-        "credential-ref": "credential_ref", "access": "access",
+        "credential-ref": "credential_ref", "access": "access", "unanswered-question": "unanswered_question",
     ]
     private static let others = [
         "max-turns": "max_turns", "max-budget": "max_budget_usd", "max-duration": "max_duration_s",

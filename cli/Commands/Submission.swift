@@ -10,6 +10,7 @@ package struct Submission: Sendable, Equatable {
     package let maxDuration: Int?
     package let preApproved: [String]
     package let approvalTimeout: Int?
+    package let keepsTrace: Bool
 
     /// - Parameter text: the words of the command line, or what stdin held.
     /// - Throws: ``UserError`` when the repository or the work is missing.
@@ -37,6 +38,7 @@ package struct Submission: Sendable, Equatable {
         maxDuration = invocation.seconds("max-duration")
         preApproved = invocation.list("pre-approve")
         approvalTimeout = invocation.seconds("approval-timeout")
+        keepsTrace = invocation.has("trace")
     }
 
     /// The body of `POST /tasks`.
@@ -46,7 +48,7 @@ package struct Submission: Sendable, Equatable {
             "task_description": description.map { .string($0) }, "max_turns": maxTurns.map { .integer(Int64($0)) },
             "max_budget_usd": maxBudget.map { .number($0) }, "max_duration_s": maxDuration.map { .integer(Int64($0)) },
             "initial_approvals": preApproved.isEmpty ? nil : .array(preApproved.map { .string($0) }),
-            "approval_timeout_s": approvalTimeout.map { .integer(Int64($0)) },
+            "approval_timeout_s": approvalTimeout.map { .integer(Int64($0)) }, "trace": keepsTrace ? true : nil,
         ])
     }
 

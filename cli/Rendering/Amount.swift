@@ -10,6 +10,14 @@ package enum Amount {
         return "$\(units / scale)." + String(repeating: "0", count: decimals - fraction.count) + fraction
     }
 
+    /// `512 bytes`, `1.4 MB`.
+    package static func size(_ bytes: Int) -> String {
+        if bytes < 1_000 { return count(bytes, "byte") }
+        let (unit, name) = bytes < 1_000_000 ? (1_000, "kB") : (1_000_000, "MB")
+        let tenths = (bytes * 10 + unit / 2) / unit
+        return "\(tenths / 10).\(tenths % 10) \(name)"
+    }
+
     /// `1 turn`, `7 turns`.
     package static func count(_ number: Int, _ noun: String) -> String {
         "\(number) \(noun)\(number == 1 ? "" : "s")"

@@ -22,6 +22,9 @@ package struct StatusPage: Sendable {
         fields.add("Queue", queue)
         fields.add("Pull request", snapshot.text("pr_url") ?? "–")
         fields.add("Last event", lastEvent)
+        if let bytes = snapshot.whole("trace_bytes") {
+            fields.add("Trace", "\(Amount.size(bytes)); bgagent trace download \(snapshot.text("task_id") ?? "TASK")")
+        }
         let page = fields.lines(style: style)
         return page + ErrorLines.make(snapshot.member("error"), style: style)
     }

@@ -1,3 +1,4 @@
+import Artifacts
 import Config
 import Domain
 import Forge
@@ -18,6 +19,8 @@ struct AgentGatewayConfig: Sendable {
     let pushDeadline: Duration
     let gitDeadline: Duration
     let stagingKeep: Duration
+    let artifacts: DirectoryArtifactStore
+    let traceKeep: Duration
 
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "agent-gateway")
@@ -40,6 +43,10 @@ struct AgentGatewayConfig: Sendable {
             "BGAGENT_GIT_DEADLINE", default: .seconds(600), "time for one clone, fetch or push of an agent")
         stagingKeep = environment.duration(
             "BGAGENT_STAGING_KEEP", default: .seconds(86_400), "a task's repository is kept so long after its end")
+        artifacts = environment.artifacts(dataDirectory: service.dataDirectory)
+        traceKeep = environment.duration(
+            "BGAGENT_TRACE_KEEP", default: .seconds(604_800), in: .seconds(60) ... .seconds(31_536_000),
+            "how long a task's trace is kept after its last part")
     }
 
     /// Git with the askpass script of this installation.

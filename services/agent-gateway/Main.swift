@@ -32,10 +32,14 @@ struct AgentGateway {
         let sweep = StagingSweep(
             pool: runtime.pool, directory: config.service.dataDirectory, keep: config.stagingKeep, log: runtime.log)
         GatewayChecks(config).add(to: runtime.checks)
+        let traces = TrajectorySweep(pool: runtime.pool, store: config.artifacts, keep: config.traceKeep)
         await runtime.runAndExit([
             Periodic("staging sweep", every: .seconds(600), log: runtime.log) { try await sweep.runOnce() },
+            Periodic("trace sweep", every: .seconds(600), log: runtime.log) { try await traces.runOnce() },
             calls,
-            WakeHints("agent-gateway", amqp: try runtime.amqp(), log: runtime.log) { bell.ring($0) },
+            WakeHints(
+                "agent-gateway", types: InboxBell.events, amqp: try runtime.amqp(), log: runtime.log
+            ) { bell.ring($0) },
             try Server(
                 AgentRouter.server(config), router, name: "agents", log: runtime.log,
                 onAccess: Access.recorder(.process)),
@@ -56,7 +60,7 @@ struct AgentGateway {
             directory: config.service.dataDirectory, hookBinary: hookBinary, git: config.git)
         let sessions = SessionRoutes(
             pool: pool, intake: EventIntake(redaction: try Redactor()),
-            artifacts: ArtifactStore(directory: "\(config.service.dataDirectory)/artifacts", staging: staging),
+            bundles: WorkBundles(directory: "\(config.service.dataDirectory)/artifacts", staging: staging),
             leaseSeconds: Int(config.lease.components.seconds), inboxPoll: config.inboxPoll,
             bell: bell, log: log)
         let git = GitRoutes(
@@ -69,6 +73,7 @@ struct AgentGateway {
             metrics: metrics, tracer: tracer, log: log)
         var router = AgentRouter.make()
         sessions.add(to: &router)
+        TrajectoryRoutes(pool: pool, access: sessions.access, store: config.artifacts).add(to: &router)
         git.add(to: &router)
         model.add(to: &router)
         return (router, model.service)

@@ -13,7 +13,7 @@ struct SessionRoutes: Sendable {
     let pool: Pool
     let access = SessionAccess()
     let intake: EventIntake
-    let artifacts: ArtifactStore
+    let bundles: WorkBundles
     let leaseSeconds: Int
     let inboxPoll: Duration
     let bell: InboxBell
@@ -63,16 +63,9 @@ struct SessionRoutes: Sendable {
             payload["limits"] = .object(limits)
             payload["cancel_requested"] = .bool(task.cancelRequested)
             payload["last_client_seq"] = .integer(session.lastClientSeq)
-            if task.settings["approval_gates"]?.bool == true {
-                payload["policies"] = [
-                    "text": task.settings["policies"] ?? "",
-                    // Where nobody says, the rules do, and none of them waits longer than this.
-                    "approval_timeout_s": .integer(task.settings["approval_timeout_s"]?.integer ?? 3_600),
-                    "gates_left": JSONValue(try ApprovalStore.left(task, in: connection)),
-                ]
-                payload["allowances"] = .array(
-                    try ApprovalStore.allowances(task.id, in: connection).map { .string($0) })
-            }
+            try addRules(of: task, to: &payload, in: connection)
+            payload["trace"] = .bool(task.settings["trace"]?.bool ?? false)
+            payload["unanswered_question"] = task.settings["unanswered_question"] ?? "continue"
             if let saved = try CheckpointStore.newest(task.id, in: connection) {
                 payload["checkpoint"] = [
                     "turn": JSONValue(saved.turn), "commit": .string(saved.commit),
@@ -81,6 +74,20 @@ struct SessionRoutes: Sendable {
             }
             return Answers.data(.object(payload))
         }
+    }
+
+    /// The hard rules hold for every task. Where a repository has no gates nobody is asked, so nothing waits.
+    private func addRules(
+        of task: TaskRecord, to payload: inout [String: JSONValue], in connection: Connection
+    ) throws {
+        payload["policies"] = [
+            "gates": .bool(task.settings["approval_gates"]?.bool ?? false),
+            "text": task.settings["policies"] ?? "",
+            // Where nobody says, the rules do, and none of them waits longer than this.
+            "approval_timeout_s": .integer(task.settings["approval_timeout_s"]?.integer ?? 3_600),
+            "gates_left": JSONValue(try ApprovalStore.left(task, in: connection)),
+        ]
+        payload["allowances"] = .array(try ApprovalStore.allowances(task.id, in: connection).map { .string($0) })
     }
 
     /// True when the range `a-b` (or one number, or nothing said) holds the version that is sent.
@@ -196,7 +203,7 @@ struct SessionRoutes: Sendable {
             return session
         }
         // Without a connection in hand: git may take a while. The row comes last, so it never tells of what is not there.
-        let bundle = try artifacts.saveWork(of: session.taskID, commit: commit)
+        let bundle = try bundles.saveWork(of: session.taskID, commit: commit)
         try pool.withConnection { connection in
             try connection.transaction { tx in
                 // Again, and locked: the attempt may have been given up while git was at work.

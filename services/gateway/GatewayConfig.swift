@@ -1,3 +1,4 @@
+import Artifacts
 import Config
 import Crypto
 import Domain
@@ -45,6 +46,9 @@ struct GatewayConfig: Sendable {
     /// Where the policy service is; nil = rules cannot be stored or tried.
     let policyURL: String?
     let screener: Screener.Settings
+    let artifacts: DirectoryArtifactStore
+    /// How clients reach it; nil = links are relative.
+    let publicURL: String?
 
     init(_ environment: inout Environment) {
         service = ServiceConfig(&environment, name: "gateway")
@@ -65,6 +69,11 @@ struct GatewayConfig: Sendable {
             "BGAGENT_POLICY_URL",
             "the policy service, as http://policy:8082; not set = repositories have no rules of their own")
         screener = Screener.Settings(&environment, caFile: service.caFile)
+        artifacts = environment.artifacts(dataDirectory: service.dataDirectory)
+        publicURL = environment.optionalURL(
+            "BGAGENT_PUBLIC_URL",
+            "how clients reach the gateway, for links to it; not set = links are relative to where it was asked"
+        ).map { $0.hasSuffix("/") ? String($0.dropLast()) : $0 }
         var settings = GatewaySettings()
         settings.model = environment.string(
             "BGAGENT_MODEL", default: settings.model, "model of tasks whose repository names none")

@@ -1,3 +1,4 @@
+import Artifacts
 import HTTPServer
 import Lifecycle
 import Patterns
@@ -17,7 +18,8 @@ struct RestAPI: Sendable {
     /// Binds the port; nothing is answered until the server runs.
     init(
         _ config: ServerConfig, pool: Pool, settings: GatewaySettings, policyURL: String? = nil,
-        screener: Screener.Settings = Screener.Settings(), metrics: Metrics = .process,
+        screener: Screener.Settings = Screener.Settings(), artifacts: any ArtifactStore, publicURL: String? = nil,
+        metrics: Metrics = .process,
         tracer: Tracer = .off, log: Logger
     ) throws {
         authenticator = Authenticator(pool: pool, lifetime: settings.tokenCache)
@@ -39,6 +41,8 @@ struct RestAPI: Sendable {
         let steering = Steering(pool: pool, screen: screen)
         // One statement each: a long sum of arrays takes the compiler minutes.
         var all = tasks.endpoints + events.endpoints
+        all +=
+            TraceRoutes(pool: pool, store: artifacts, links: SignedLinks(pool: pool), publicURL: publicURL).endpoints
         all += NudgeRoutes(steering: steering).endpoints
         all += AskRoutes(steering: steering).endpoints
         all += QuestionRoutes(steering: steering).endpoints

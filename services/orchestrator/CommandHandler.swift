@@ -28,7 +28,8 @@ struct CommandHandler: MessageHandler {
         let timer = payload["kind"]?.string.flatMap(TimerKind.init(rawValue:))
         let action = Decision.decide(
             command, status: task.status, attempt: message.attempt, current: task.attempt, timer: timer,
-            cancelRequested: task.cancelRequested)
+            cancelRequested: task.cancelRequested,
+            outcome: payload["outcome"]?.string.flatMap(TaskOutcome.init(rawValue:)))
         log.debug("decided", ["command": command.rawValue, "action": "\(action)"])
         do {
             return try await perform(action, task, payload, step)
@@ -74,6 +75,17 @@ struct CommandHandler: MessageHandler {
                     task, on: .resultReceived, event: .agentMilestone,
                     metadata: ["milestone": "step:finalize:start", "outcome": payload["outcome"] ?? .null], in: tx)
                 try TaskLog.send(.finalize, to: task.id, attempt: task.attempt, in: tx)
+            }
+            return .done
+        case .park:
+            let (question, limit) = (payload["parked_on"]?["id"]?.string, settings.parkedSeconds)
+            try await step.commit { tx in
+                try ParkingStore.park(task, onQuestion: question, limitSeconds: limit, in: tx)
+            }
+            return .done
+        case .giveUpParked:
+            try await step.commit { tx in
+                _ = try TaskStore.move(task, on: .failed, .failure(OrchestratorFailures.unanswered), in: tx)
             }
             return .done
         case .loseAttempt:

@@ -10,6 +10,8 @@ enum OrchestratorAction: Sendable, Hashable {
     case run
     /// Take the agent's result and begin to finalize.
     case accept
+    /// The agent has put its work aside until somebody answers: wait without a slot.
+    case park
     /// Verify the remote, open the pull request, end the task.
     case finalize
     /// The attempt is gone: the next one, or the end.
@@ -19,6 +21,8 @@ enum OrchestratorAction: Sendable, Hashable {
     /// The agent did not stop by itself: the task ends without it.
     case endTimedOut
     case endCancelled
+    /// Nobody has answered what it was parked on.
+    case giveUpParked
     /// Nothing to do, and why.
     case ignore(String)
 }
@@ -27,8 +31,11 @@ enum OrchestratorAction: Sendable, Hashable {
 enum Decision {
     /// What a command means to a task in this state. `attempt` is the attempt that the command speaks of; what speaks of
     /// another one came too late.
+    ///
+    /// - Parameter outcome: of the result that the command brings.
     static func decide(
-        _ command: TaskCommand, status: TaskStatus, attempt: Int, current: Int, timer: TimerKind?, cancelRequested: Bool
+        _ command: TaskCommand, status: TaskStatus, attempt: Int, current: Int, timer: TimerKind?,
+        cancelRequested: Bool, outcome: TaskOutcome? = nil
     ) -> OrchestratorAction {
         switch command {
         case .taskSubmitted, .slotFree: return .wakeAdmission
@@ -39,6 +46,8 @@ enum Decision {
         switch (command, status) {
         case (.taskAdmitted, .hydrating): return .prepare
         case (.sessionStarted, .hydrating): return .run
+        // A cancel that came meanwhile is finalized as one.
+        case (.sessionEnded, .running) where outcome == .parked && !cancelRequested: return .park
         case (.sessionEnded, .running), (.sessionEnded, .awaitingApproval): return .accept
         // It ended before it was seen to run: there is nothing to verify.
         case (.sessionEnded, .hydrating): return .loseAttempt
@@ -58,6 +67,7 @@ enum Decision {
         case (.durationGrace, .running), (.durationGrace, .awaitingApproval): .endTimedOut
         case (.cancelGrace, .running), (.cancelGrace, .awaitingApproval), (.cancelGrace, .hydrating):
             cancelRequested ? .endCancelled : .ignore("no cancel was requested")
+        case (.parked, .parked): .giveUpParked
         default: .ignore("the timer means nothing in \(status.rawValue)")
         }
     }

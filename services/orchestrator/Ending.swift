@@ -47,7 +47,7 @@ struct Ending: Sendable, Hashable {
         case .maxTurns: return Ending(.failed, outcome.rawValue, OrchestratorFailures.maxTurns)
         case .budgetExhausted: return Ending(.failed, outcome.rawValue, OrchestratorFailures.budget)
         case .timedOut: return Ending(.timedOut, outcome.rawValue)
-        case .cancelled: return Ending(.failed, "failed", OrchestratorFailures.agentStopped)
+        case .cancelled, .parked: return Ending(.failed, "failed", OrchestratorFailures.agentStopped)
         case .failed: return Ending(.failed, "failed", result.failure ?? OrchestratorFailures.agentStopped)
         }
     }

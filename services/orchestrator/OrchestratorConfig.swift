@@ -2,6 +2,7 @@ import Config
 import Domain
 import Forge
 import Screening
+import Threads
 
 /// The numbers of the orchestrator's own rules.
 struct OrchestratorSettings: Sendable {
@@ -9,6 +10,8 @@ struct OrchestratorSettings: Sendable {
     var nodeSilenceSeconds = 30
     /// How long an agent may take to save its work after it was told to stop.
     var graceSeconds = 60
+    /// How long a task stays parked.
+    var parkedSeconds = 604_800.0
     var backend = "process"
     var verifyAttempts = 3
     var tokenBudget = 100_000
@@ -35,6 +38,11 @@ struct OrchestratorConfig: Sendable {
         settings.graceSeconds = environment.int(
             "BGAGENT_GRACE_SECONDS", default: 60, in: 1...600,
             "time for an agent to save its work after its time is up")
+        settings.parkedSeconds =
+            environment.duration(
+                "BGAGENT_PARKED_LIMIT", default: .seconds(604_800), in: .seconds(60) ... .seconds(31_536_000),
+                "how long a task that waits for an answer is kept before it fails"
+            ).inSeconds
         settings.backend = environment.choice(
             "BGAGENT_COMPUTE_BACKEND", of: ["process", "container"], default: "process", "where agents run")
         settings.verifyAttempts = environment.int(

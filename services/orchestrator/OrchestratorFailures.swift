@@ -10,6 +10,11 @@ enum OrchestratorFailures {
             remedy: "Look at the compute node's logs; submit again when the cause is mended.", retryable: true)
     }
 
+    static let unanswered = TaskFailure(
+        code: "question_unanswered", category: .timeout, title: "Nobody answered the agent's question",
+        description: "The task was put aside until somebody would answer, and nobody did.",
+        remedy: "Submit again, and say in the text what the agent wanted to know.")
+
     static func noPushPermission(_ repo: RepoName) -> TaskFailure {
         TaskFailure(
             code: "push_permission_missing", category: .auth, title: "The token may not push",

@@ -28,4 +28,6 @@ package enum TimerKind: String, Sendable, Codable, CaseIterable {
     case approval
     case ask
     case nudgeExpiry = "nudge_expiry"
+    /// A task was put aside for so long that nobody is expected to answer any more.
+    case parked
 }

@@ -47,7 +47,6 @@ package enum TaskEventType: String, Sendable, Codable, CaseIterable {
 
     /// What an agent may tell. Everything else is the platform's to say.
     package static let fromAgent: Set<TaskEventType> = [
-        .agentTurn, .agentToolCall, .agentToolResult, .agentMilestone, .agentError, .agentBlocked, .nudgeDelivered,
-        .nudgeAcknowledged, .statusResponse, .questionAsked,
+        .agentTurn, .agentToolCall, .agentToolResult, .agentMilestone, .agentError, .agentBlocked,
     ]
 }

@@ -11,4 +11,6 @@ package enum TaskOutcome: String, Sendable, Codable, CaseIterable {
     case timedOut = "timed_out"
     case cancelled
     case failed
+    /// Put aside until somebody answers a question; the work is kept, nothing was pushed to the branch.
+    case parked
 }

@@ -9,15 +9,21 @@ import Telemetry
 package struct WakeHints: Service {
     package let name = "wake hints"
     private let owner: String
+    private let types: [TaskEventType]
     private let amqp: AMQPConfig
     private let log: Logger
     private let hint: @Sendable (TaskID) -> Void
 
     /// - Parameters:
     ///   - owner: the service, which the broker's queue is named after.
-    ///   - hint: hears of every event of every task, so it has to be quick.
-    package init(_ owner: String, amqp: AMQPConfig, log: Logger, hint: @escaping @Sendable (TaskID) -> Void) {
+    ///   - types: the events to hear of; all where none is named.
+    ///   - hint: hears of these events of every task, so it has to be quick.
+    package init(
+        _ owner: String, types: [TaskEventType] = [], amqp: AMQPConfig, log: Logger,
+        hint: @escaping @Sendable (TaskID) -> Void
+    ) {
         self.owner = owner
+        self.types = types
         self.amqp = amqp
         self.log = log
         self.hint = hint
@@ -42,10 +48,10 @@ package struct WakeHints: Service {
         let queue = Queue(
             "\(owner).hints.\(try Random.hexToken(bytes: 8))", durable: false, exclusive: true, autoDelete: true,
             arguments: QueueArguments().maxLength(1000).dropHead)
+        let keys = types.isEmpty ? ["#"] : types.map { "*.\($0.rawValue)" }
+        let bindings = keys.map { Binding(from: "task.events", to: .queue(queue.name), routingKey: $0) }
         try await connection.passiveDeclare(exchange: "task.events")
-        try await connection.declare(
-            Topology(
-                queues: [queue], bindings: [Binding(from: "task.events", to: .queue(queue.name), routingKey: "#")]))
+        try await connection.declare(Topology(queues: [queue], bindings: bindings))
         let deliveries = try await connection.consume(queues: [queue.name], prefetch: 500, exclusive: true)
         isUp()
         await withTaskCancellationHandler {

@@ -129,6 +129,11 @@ package enum ApprovalStore {
         return try connection.query(query).first.map(ApprovalRecord.init(row:))
     }
 
+    /// Whose request it is; nil when there is none.
+    package static func task(of id: String, in connection: Connection) throws -> TaskID? {
+        try connection.query("SELECT task_id FROM task_approvals WHERE request_id = \(id)").first?.ulid("task_id")
+    }
+
     /// Oldest first; the newest hundred.
     package static func list(_ task: TaskID, in connection: Connection) throws -> [ApprovalRecord] {
         let query: Query =

@@ -24,6 +24,7 @@ package struct Migration: Sendable {
         Migration(12, "steering", PackageResources.v0012_steering_sql),
         Migration(13, "fewer_trips", PackageResources.v0013_fewer_trips_sql),
         Migration(14, "people_in_charge", PackageResources.v0014_people_in_charge_sql),
+        Migration(15, "trajectories", PackageResources.v0015_trajectories_sql),
     ]
 
     private init(_ version: Int, _ name: String, _ bytes: [UInt8]) {

@@ -103,7 +103,8 @@ package enum QuestionStore {
     ) throws -> [QuestionRecord] {
         let query: Query =
             "SELECT " + QuestionRecord.columns + QuestionRecord.tables + """
-                 WHERE q.state = 'open' AND q.expires_at > clock_timestamp()
+                 WHERE (q.state = 'open' AND q.expires_at > clock_timestamp()
+                        OR q.state = 'expired' AND t.status = 'PARKED' AND t.wake_condition ->> 'id' = q.question_id)
                     AND (\(task?.rawValue)::text IS NULL OR q.task_id = \(task?.rawValue))
                     AND \(GrantStore.isSeen(by: viewer))
                 ORDER BY q.expires_at, q.question_id LIMIT 100
@@ -111,7 +112,8 @@ package enum QuestionStore {
         return try connection.query(query).map(QuestionRecord.init(row:))
     }
 
-    /// The first answer counts. False: it was answered, expired or void before.
+    /// The first answer counts. Where the repository parks tasks, one that comes after the deadline counts as well: it
+    /// reaches the agent as a nudge, and wakes the task if it was parked. False: it was answered, expired or void before.
     package static func answer(
         _ question: QuestionRecord, _ text: String, of task: TaskRecord, by user: UserID, named name: String,
         in tx: Connection
@@ -123,17 +125,36 @@ package enum QuestionStore {
                 closed_at = clock_timestamp()
             WHERE question_id = \(question.id) AND state = 'open' AND expires_at > clock_timestamp()
             """)
-        guard answered.affected == 1 else { return false }
-        try InboxStore.put(
-            "answer", for: task.id, attempt: question.attempt,
-            [
-                "question_id": .string(question.id), "state": "answered", "text": .string(text),
-                "from": .string(name),
-            ], in: tx)
+        let isInTime = answered.affected == 1
+        if isInTime {
+            try InboxStore.put(
+                "answer", for: task.id, attempt: question.attempt,
+                [
+                    "question_id": .string(question.id), "state": "answered", "text": .string(text),
+                    "from": .string(name),
+                ], in: tx)
+        } else {
+            guard try answerLate(question, text, of: task, by: user, in: tx) else { return false }
+        }
         try TaskLog.append(
             .questionAnswered, to: task.id, attempt: task.attempt,
             ["question_id": .string(question.id), "state": "answered", "answered_by": .string(name)], in: tx)
+        if !isInTime {
+            try ParkingStore.deliver(text, to: question, of: task, by: user, named: name, in: tx)
+        }
         return true
+    }
+
+    private static func answerLate(
+        _ question: QuestionRecord, _ text: String, of task: TaskRecord, by user: UserID, in tx: Connection
+    ) throws -> Bool {
+        guard task.settings["unanswered_question"]?.string == UnansweredQuestion.park.rawValue else { return false }
+        return try tx.query(
+            """
+            UPDATE task_questions SET state = 'answered', answer = \(text), answered_by = \(user.rawValue)
+            WHERE question_id = \(question.id) AND state = 'expired'
+            """
+        ).affected == 1
     }
 
     /// The agent has waited long enough. What then stands is what counts, a late answer included.

@@ -1,6 +1,14 @@
 import Domain
 import Postgres
 
+/// What becomes of a task whose question nobody answered in time.
+package enum UnansweredQuestion: String, Sendable, CaseIterable, PostgresEncodable, PostgresDecodable {
+    /// Its agent is told that there is no answer, and goes on without.
+    case `continue`
+    /// It is put aside until somebody answers.
+    case park
+}
+
 /// A repository as onboarded. Nil = the platform's value.
 package struct RepoRecord: Sendable {
     package let repo: String
@@ -32,6 +40,7 @@ package struct RepoRecord: Sendable {
     package let approvalTimeoutSeconds: Int?
     /// A push that seems to hold secrets is let through.
     package let allowsSecrets: Bool
+    package let unansweredQuestion: UnansweredQuestion
     package let commitName: String?
     package let commitEmail: String?
     package let access: RepoAccess
@@ -46,7 +55,8 @@ package struct RepoRecord: Sendable {
         "forge", "default_branch", "model", "max_turns", "max_budget_usd", "max_duration_s", "max_concurrent",
         "setup_command", "build_command", "test_command", "lint_command", "system_prompt_overrides", "credential_ref",
         "allow_ci_changes", "approval_gates", "policies", "approvers", "second_person", "approval_gate_cap",
-        "approval_timeout_s", "allow_secrets", "commit_name", "commit_email", "access", "notifications",
+        "approval_timeout_s", "allow_secrets", "unanswered_question", "commit_name", "commit_email", "access",
+        "notifications",
     ]
 
     /// The columns that `init(row:)` reads, of the table alias `r`.
@@ -54,7 +64,7 @@ package struct RepoRecord: Sendable {
         r.repo, r.forge, r.default_branch, r.model, r.max_turns, r.max_budget_usd, r.max_duration_s, r.max_concurrent,
         r.setup_command, r.build_command, r.test_command, r.lint_command, r.system_prompt_overrides, r.credential_ref,
         r.allow_ci_changes, r.approval_gates, r.policies, r.approvers, r.second_person, r.approval_gate_cap,
-        r.approval_timeout_s, r.allow_secrets, r.commit_name, r.commit_email, r.access,
+        r.approval_timeout_s, r.allow_secrets, r.unanswered_question, r.commit_name, r.commit_email, r.access,
         r.notifications::text AS notifications, r.created_at, r.updated_at, r.deleted_at
         """
 
@@ -81,6 +91,7 @@ package struct RepoRecord: Sendable {
         gateCap = try row.get("approval_gate_cap", as: Int.self)
         approvalTimeoutSeconds = try row.get("approval_timeout_s", as: Int?.self)
         allowsSecrets = try row.get("allow_secrets", as: Bool.self)
+        unansweredQuestion = try row.get("unanswered_question", as: UnansweredQuestion.self)
         commitName = try row.get("commit_name", as: String?.self)
         commitEmail = try row.get("commit_email", as: String?.self)
         access = try row.get("access", as: RepoAccess.self)
@@ -100,6 +111,7 @@ package struct RepoRecord: Sendable {
             "approval_gates": JSONValue(hasGates), "policies": .string(policies),
             "approvers": .array(approvers.map { .string($0) }), "second_person": JSONValue(needsSecondPerson),
             "approval_gate_cap": JSONValue(gateCap), "approval_timeout_s": JSONValue(approvalTimeoutSeconds),
+            "unanswered_question": .string(unansweredQuestion.rawValue),
             "commit_name": JSONValue(commitName), "commit_email": JSONValue(commitEmail),
         ]
     }

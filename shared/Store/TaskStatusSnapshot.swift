@@ -30,6 +30,8 @@ package struct TaskStatusSnapshot: Sendable {
     package let lastEventType: String?
     package let lastEventAt: Timestamp?
     package let lastSeq: Int64
+    /// What is stored of the agent's trajectory; nil = nothing.
+    package let traceBytes: Int64?
     /// The database's clock when the row was read, which ages are counted from.
     package let readAt: Timestamp
     /// From 1, among the user's waiting tasks; nil when it does not wait.
@@ -44,6 +46,7 @@ package struct TaskStatusSnapshot: Sendable {
         t.error::text AS error, t.wake_condition ->> 'kind' AS wake_kind, t.wake_condition ->> 'detail' AS wake_detail,
         t.cancel_requested_at, t.created_at, t.status_changed_at, t.started_at, t.completed_at, h.turn, h.cost_usd,
         h.current_tool, h.last_milestone, h.last_milestone_at, h.last_event_type, h.last_event_at, h.seq,
+        h.trajectory_bytes,
         clock_timestamp() AS read_at,
         """ + " " + TaskSnapshot.queueColumns
 
@@ -73,6 +76,7 @@ package struct TaskStatusSnapshot: Sendable {
         lastEventType = try row.get("last_event_type", as: String?.self)
         lastEventAt = try row.get("last_event_at", as: Timestamp?.self)
         lastSeq = try row.get("seq", as: Int64.self)
+        traceBytes = try row.get("trajectory_bytes", as: Int64?.self)
         readAt = try row.get("read_at", as: Timestamp.self)
         queuePosition = try row.get("queue_position", as: Int?.self)
         userSlots = try row.get("user_slots", as: Int?.self)

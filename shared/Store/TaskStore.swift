@@ -12,6 +12,8 @@ package struct TaskChanges: Sendable {
     package var error: TaskFailure?
     package var wakeCondition: JSONValue?
     package var nextAttempt = false
+    /// The next attempt is none of those that the task may lose.
+    package var moreAttempts = false
 
     package init() {}
 
@@ -66,7 +68,8 @@ package enum TaskStore {
                 base_branch = coalesce(\(changes.baseBranch), base_branch),
                 error = coalesce(\(failure)::jsonb, error),
                 wake_condition = coalesce(\(changes.wakeCondition?.text)::jsonb, wake_condition),
-                attempt = attempt + \(Int32(changes.nextAttempt ? 1 : 0))
+                attempt = attempt + \(Int32(changes.nextAttempt ? 1 : 0)),
+                max_attempts = max_attempts + \(Int32(changes.moreAttempts ? 1 : 0))
             WHERE task_id = \(task.id.rawValue) AND version = \(task.version)
             """)
         guard updated.affected == 1 else { throw StoreError.conflict }

@@ -65,7 +65,7 @@ struct Bench: Sendable {
             var variables = [
                 "BGAGENT_POSTGRES_URL": url, "BGAGENT_DATA": directory, "BGAGENT_AGENT_GATEWAY_PORT": "0",
                 "BGAGENT_MODEL_API_KEY": modelKey, "BGAGENT_GITHUB_TOKEN": forgeToken, "BGAGENT_INBOX_POLL": "5ms",
-                "BGAGENT_MODEL_URL": "http://127.0.0.1:1",
+                "BGAGENT_MODEL_URL": "http://127.0.0.1:1", "BGAGENT_AMQP_URL": "amqp://127.0.0.1:1",
             ]
             variables.merge(options.variables) { _, given in given }
             let config = try Environment.read(AgentGatewayConfig.init, from: Environment(variables))

@@ -1,3 +1,4 @@
+import Artifacts
 import Crypto
 import Domain
 import FoundationEssentials
@@ -40,17 +41,20 @@ final class World: Sendable {
     let api: RestAPI
     let metrics: Metrics
     let admin: Person
+    let artifacts: DirectoryArtifactStore
     private let http: HTTPClient
     private let promised: Promised
 
     private init(
-        databaseURL: String, pool: Pool, api: RestAPI, metrics: Metrics, admin: Person, promised: Promised
+        databaseURL: String, pool: Pool, api: RestAPI, metrics: Metrics, admin: Person,
+        artifacts: DirectoryArtifactStore, promised: Promised
     ) {
         self.databaseURL = databaseURL
         self.pool = pool
         self.api = api
         self.metrics = metrics
         self.admin = admin
+        self.artifacts = artifacts
         self.promised = promised
         http = HTTPClient(HTTPClient.Options(name: "test-client", threads: 24))
     }
@@ -82,11 +86,15 @@ final class World: Sendable {
                 return Person(id: try user.ulid("user_id"), name: "admin", token: token)
             }
             let metrics = Metrics()
+            let directory = "/tmp/bgagent-gw-\(try Random.hexToken(bytes: 6))"
+            defer { try? FileManager.default.removeItem(atPath: directory) }
+            let artifacts = DirectoryArtifactStore(directory: directory)
             let api = try RestAPI(
-                ServerConfig(threads: 4), pool: pool, settings: settings, metrics: metrics, log: .silent)
+                ServerConfig(threads: 4), pool: pool, settings: settings,
+                artifacts: artifacts, metrics: metrics, log: .silent)
             let world = World(
                 databaseURL: url, pool: pool, api: api, metrics: metrics, admin: admin,
-                promised: try Promised(api.endpoints))
+                artifacts: artifacts, promised: try Promised(api.endpoints))
             let services = [
                 Task { try await api.watch.run() }, Task { try await api.logWatch.run() },
                 Task { try await api.server.run() },
@@ -154,6 +162,12 @@ final class World: Sendable {
             }
         }
         return Answer(status: response.status, headers: response.headers, body: json)
+    }
+
+    /// Fetches what a link opens, without a token.
+    func fetch(_ link: String) async throws -> ClientResponse {
+        try await http.send(
+            ClientRequest(method: "GET", url: "http://127.0.0.1:\(api.server.port)\(link)", timeout: .seconds(40)))
     }
 
     func get(

@@ -113,6 +113,9 @@ struct Description: Sendable {
                 "description": "Success", "content": ["application/json": ["schema": content]],
             ]
         }
+        if let type = endpoint.file {
+            responses["200"] = ["description": "Success", "content": .object([type: ["schema": [:]]])]
+        }
         // A body that is too large is refused where none is read, too.
         var codes = [400, 413, 429, 500, 503] + endpoint.refusals
         if case .open = endpoint.access {} else { codes.append(401) }

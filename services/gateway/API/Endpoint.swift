@@ -23,6 +23,8 @@ struct Endpoint: Sendable {
     var access = Access.user
     /// Statuses of success with the schema of their `data`.
     let answers: [(status: Int, schema: Schema)]
+    /// The media type of what is sent with 200 where that is a file; then there are no other answers.
+    var file: String?
     /// Codes of refusals beyond those that every route has.
     var refusals: [Int] = []
     var query: @Sendable (inout QueryReader) -> Void = { _ in }

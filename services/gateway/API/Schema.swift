@@ -81,8 +81,13 @@ struct Schema: Sendable {
             "waiting_for": orNull(object(["kind": text, "detail": text])), "cost_usd": amount,
             "max_budget_usd": orNull(amount), "queue_position": orNull(whole), "estimated_wait_s": orNull(whole),
             "pr_url": orNull(text), "outcome": orNull(text), "error": orNull(anyObject),
+            "trace_bytes": orNull(whole),
             "last_event": orNull(object(["event_type": text, "seq": whole, "age_s": orNull(whole)])),
         ])
+
+    static let traceLink = Schema(
+        "TraceLink",
+        ["url": text, "expires_at": time, "bytes": whole, "truncated": truth, "complete": truth])
 
     static let cancelled = Schema("CancelledTask", ["task_id": id, "status": state, "cancelled_at": time])
     static let cancelRequested = Schema(
@@ -150,6 +155,7 @@ struct Schema: Sendable {
             "credential_ref": orNull(text), "allow_ci_changes": truth, "allow_secrets": truth,
             "approval_gates": truth, "policies": text, "approvers": options, "second_person": truth,
             "approval_gate_cap": whole, "approval_timeout_s": orNull(whole),
+            "unanswered_question": words(UnansweredQuestion.self),
             "commit_name": orNull(text),
             "commit_email": orNull(text), "access": ["type": "string", "enum": ["open", "restricted"]],
             "notifications": anyObject, "created_at": time, "updated_at": time,

@@ -58,6 +58,7 @@ enum RepoFields {
             fields.boolean(
                 "allow_secrets", "whether an agent may push what seems to hold secrets, as made-up ones in tests"))
         readApprovals(&fields, into: &change)
+        readQuestions(&fields, into: &change)
         add("commit_name", fields.text("commit_name", "author of commits", form: "one line", where: isLine))
         add("commit_email", fields.text("commit_email", "author's address", form: "one line", where: isLine))
         add(
@@ -89,6 +90,15 @@ enum RepoFields {
             "approval_timeout_s",
             fields.integer(
                 "approval_timeout_s", "no gate waits longer; the rules say unless it is given", in: 30...3_600))
+    }
+
+    /// Of the agent's own questions.
+    private static func readQuestions(_ fields: inout FieldReader, into change: inout RepoChange) {
+        change.add(
+            "unanswered_question",
+            fields.choice(
+                "unanswered_question", "continue: the agent goes on without an answer; park: the task waits for one",
+                as: UnansweredQuestion.self))
     }
 
     private static func approvers(_ fields: inout FieldReader) -> Change<[String]> {

@@ -180,6 +180,7 @@ extension JSONWriter {
             writer.member("second_person", repo.needsSecondPerson)
             writer.member("approval_gate_cap", repo.gateCap)
             writer.member("approval_timeout_s", repo.approvalTimeoutSeconds)
+            writer.member("unanswered_question", repo.unansweredQuestion.rawValue)
             writer.member("commit_name", repo.commitName)
             writer.member("commit_email", repo.commitEmail)
             writer.member("access", repo.access.rawValue)

@@ -27,6 +27,10 @@ struct ApprovalRoutes: Sendable {
                 summary: "What the agent wanted to do, oldest first", answers: [(200, .approvalPage)], refusals: [404],
                 handle: list),
             Endpoint(
+                method: "GET", pattern: "/v1/approvals/{request_id}",
+                summary: "One thing that an agent wants to do, whichever task's", answers: [(200, .approval)],
+                refusals: [404], handle: lookUp),
+            Endpoint(
                 method: "GET", pattern: path, summary: "One thing that the agent wants to do",
                 answers: [(200, .approval)], refusals: [404], handle: show),
             Endpoint(
@@ -64,6 +68,15 @@ struct ApprovalRoutes: Sendable {
 
     @Sendable private func show(_ call: Call) throws -> Reply {
         let found = try steering.reading(call) { try ApprovalStore.find(call.path("request_id"), of: $0, in: $1) }
+        guard let found else { throw Self.notFound }
+        return .response(Answer.data { $0.approval(found) })
+    }
+
+    @Sendable private func lookUp(_ call: Call) throws -> Reply {
+        let id = call.path("request_id")
+        let found = try steering.reading(call, taskOf: { try ApprovalStore.task(of: id, in: $0) }) {
+            try ApprovalStore.find(id, of: $0, in: $1)
+        }
         guard let found else { throw Self.notFound }
         return .response(Answer.data { $0.approval(found) })
     }

@@ -51,8 +51,9 @@ struct Submission: Sendable {
             maxDurationSeconds: body.maxDurationSeconds ?? known.maxDurationSeconds ?? settings.maxDurationSeconds,
             maxAttempts: settings.maxAttempts, settings: known.taskSettings, notifications: body.notifications,
             traceparent: traceparent)
-        if let seconds = body.approvalTimeoutSeconds, case .object(var frozen) = task.settings {
-            frozen["approval_timeout_s"] = JSONValue(seconds)
+        if case .object(var frozen) = task.settings {
+            if let seconds = body.approvalTimeoutSeconds { frozen["approval_timeout_s"] = JSONValue(seconds) }
+            if body.keepsTrace { frozen["trace"] = true }
             task.settings = .object(frozen)
         }
         task.allowances = allowances

@@ -83,6 +83,7 @@ extension JSONWriter {
             writer.member("pr_url", task.pullRequestURL)
             writer.member("outcome", task.outcome)
             writer.member("error", json: task.error ?? "null")
+            writer.member("trace_bytes", task.traceBytes)
             writer.optional("last_event", task.lastEventType) { writer, type in
                 writer.member("event_type", type)
                 writer.member("seq", task.lastSeq)

@@ -14,8 +14,8 @@ struct Artifact: Sendable {
     let bytes: Int64
 }
 
-/// Files that must outlive an attempt.
-struct ArtifactStore: Sendable {
+/// Saved work that must outlive an attempt, as git bundles.
+struct WorkBundles: Sendable {
     let directory: String
     let staging: StagingStore
 
