@@ -21,6 +21,8 @@ ORDER = (
     "test_operations",
     "test_steering",
     "test_policies",
+    "test_asking",
+    "test_open_gates",
     "test_kills",
     "test_restarts",
 )
