@@ -64,7 +64,9 @@ import Testing
             let found = try await world.get("/v1/approvals/\(gate.id)", as: ben)
             #expect(found.data["task_id"]?.string == id.rawValue)
             #expect(found.data["decided_by"]?.string == "admin")
-            try await world.pool.run { try $0.query("UPDATE repos SET access = 'restricted'"); return }
+            try await world.pool.run {
+                try $0.query("UPDATE repos SET access = 'restricted'"); return
+            }
             let eve = try await world.person("eve")
             #expect(try await world.get("/v1/approvals/\(gate.id)", as: eve).code == "TASK_NOT_FOUND")
             #expect(try await world.get("/v1/approvals/01JZ0000000000000000000001").code == "TASK_NOT_FOUND")

@@ -61,6 +61,7 @@ import Testing
                 "lint_command": "make lint", "system_prompt_overrides": "Be brief.", "credential_ref": "shop-token",
                 "allow_ci_changes": true, "allow_secrets": true, "approval_gates": true, "policies": "",
                 "approvers": ["admin"], "second_person": true, "approval_gate_cap": 9, "approval_timeout_s": 60,
+                "unanswered_question": "park",
                 "commit_name": "Shop Bot", "commit_email": "bot@example.org",
             ]
             #expect(try await world.call("PATCH", "/v1/repos/acme/shop", body: settings).status == 200)

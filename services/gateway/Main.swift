@@ -20,7 +20,8 @@ struct Gateway {
         listening.tls = try config.tls.map { try ServerTLS(certificateFile: $0.certificate, keyFile: $0.key) }
         let api = try RestAPI(
             listening, pool: pool, settings: config.settings, policyURL: config.policyURL,
-            screener: config.screener, artifacts: config.artifacts, publicURL: config.publicURL, tracer: runtime.tracer, log: log)
+            screener: config.screener, artifacts: config.artifacts, publicURL: config.publicURL, tracer: runtime.tracer,
+            log: log)
         let adminToken = AdminToken(directory: config.service.dataDirectory, log: log)
         let data = config.service.dataDirectory
         runtime.checks.add { [DiskSpace.check(data)] }

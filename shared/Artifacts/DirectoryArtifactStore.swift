@@ -21,7 +21,8 @@ package struct DirectoryArtifactStore: ArtifactStore {
         var written = 0
         while written < bytes.count {
             let step = bytes.withUnsafeBytes { all in
-                pwrite(descriptor, all.baseAddress?.advanced(by: written), bytes.count - written, off_t(offset) + written)
+                pwrite(
+                    descriptor, all.baseAddress?.advanced(by: written), bytes.count - written, off_t(offset) + written)
             }
             if step < 0 && errno == EINTR { continue }
             guard step > 0 else { throw failure("write", path) }

@@ -35,7 +35,8 @@ struct TaskBody: Sendable {
             fields.integer("approval_timeout_s", "no gate of it waits longer for a decision", in: 30...3_600).value
         initialApprovals = fields.scopes("initial_approvals", "what its agent may do without asking").value ?? []
         fields.notYet("pr_number", "attachments")
-        keepsTrace = fields.boolean("trace", "whether all that its agent says and does is kept for a week").value ?? false
+        keepsTrace =
+            fields.boolean("trace", "whether all that its agent says and does is kept for a week").value ?? false
         if issueNumber == nil, description == nil {
             fields.reject("task_description or issue_number must say what there is to do")
         }
