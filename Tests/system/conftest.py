@@ -23,6 +23,8 @@ ORDER = (
     "test_policies",
     "test_asking",
     "test_open_gates",
+    "test_traces",
+    "test_parking",
     "test_kills",
     "test_restarts",
 )

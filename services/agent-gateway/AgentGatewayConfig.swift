@@ -19,6 +19,8 @@ struct AgentGatewayConfig: Sendable {
     let pushDeadline: Duration
     let gitDeadline: Duration
     let stagingKeep: Duration
+    /// How long an agent's question waits for an answer.
+    let questionPatience: Duration
     let artifacts: DirectoryArtifactStore
     let traceKeep: Duration
 
@@ -43,6 +45,9 @@ struct AgentGatewayConfig: Sendable {
             "BGAGENT_GIT_DEADLINE", default: .seconds(600), "time for one clone, fetch or push of an agent")
         stagingKeep = environment.duration(
             "BGAGENT_STAGING_KEEP", default: .seconds(86_400), "a task's repository is kept so long after its end")
+        questionPatience = environment.duration(
+            "BGAGENT_QUESTION_PATIENCE", default: .seconds(900), in: .seconds(1) ... .seconds(86_400),
+            "how long a question of an agent waits for an answer")
         artifacts = environment.artifacts(dataDirectory: service.dataDirectory)
         traceKeep = environment.duration(
             "BGAGENT_TRACE_KEEP", default: .seconds(604_800), in: .seconds(60) ... .seconds(31_536_000),

@@ -6,12 +6,12 @@ import Store
 
 /// What an agent answers people and asks them. Each call may be repeated: it is done once.
 struct ConversationRoutes: Sendable {
-    /// Seconds that a question waits, unless the agent says otherwise.
-    private static let patience = 900
     private static let longestQuestion = 2_000
     private static let longestAnswer = 4_000
     private static let mostOptions = 10
 
+    /// How long a question waits, unless the agent says otherwise.
+    let patience: Duration
     let pool: Pool
     let access: SessionAccess
     let intake: EventIntake
@@ -46,7 +46,7 @@ struct ConversationRoutes: Sendable {
             throw Refusal.invalid("client_id: must have 1 to 200 bytes")
         }
         let options = (body.value["options"]?.array ?? []).compactMap(\.string).prefix(Self.mostOptions)
-        let seconds = body.value["timeout_s"]?.integer.map { Int(min(max($0, 30), 86_400)) } ?? Self.patience
+        let seconds = body.value["timeout_s"]?.integer.map { Int(min(max($0, 30), 86_400)) } ?? Int(patience.components.seconds)
         let record = try access.withTask(of: request, body, pool) { task, tx in
             try QuestionStore.ask(
                 question, options: options.map { intake.redacted(.string(String($0.prefix(200)))).string ?? "" },

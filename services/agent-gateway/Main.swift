@@ -62,7 +62,7 @@ struct AgentGateway {
             pool: pool, intake: EventIntake(redaction: try Redactor()),
             bundles: WorkBundles(directory: "\(config.service.dataDirectory)/artifacts", staging: staging),
             leaseSeconds: Int(config.lease.components.seconds), inboxPoll: config.inboxPoll,
-            bell: bell, log: log)
+            questionPatience: config.questionPatience, bell: bell, log: log)
         let git = GitRoutes(
             pool: pool, staging: staging,
             forges: ForgeAccess(config.forge, http: HTTPClient(.init(caFile: config.service.caFile))), tracer: tracer,

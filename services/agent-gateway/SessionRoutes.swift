@@ -16,6 +16,7 @@ struct SessionRoutes: Sendable {
     let bundles: WorkBundles
     let leaseSeconds: Int
     let inboxPoll: Duration
+    let questionPatience: Duration
     let bell: InboxBell
     let log: Logger
 
@@ -25,7 +26,7 @@ struct SessionRoutes: Sendable {
         router.on("POST", "/session/heartbeat") { try heartbeat($0) }
         router.on("GET", "/session/inbox") { try inbox($0) }
         router.on("POST", "/session/inbox/{id}/receipt") { try receipt($0) }
-        ConversationRoutes(pool: pool, access: access, intake: intake).add(to: &router)
+        ConversationRoutes(patience: questionPatience, pool: pool, access: access, intake: intake).add(to: &router)
         ApprovalRoutes(pool: pool, access: access, intake: intake).add(to: &router)
         router.on("POST", "/session/checkpoint") { try checkpoint($0) }
         router.on("POST", "/session/result") { try result($0) }
