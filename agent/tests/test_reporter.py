@@ -1,4 +1,4 @@
-"""Events: numbered densely, sent in batches, sent again with the same numbers, never dropped unsent."""
+"""Events: numbered densely, sent in batches, sent again with the same numbers; facts are never dropped."""
 
 from __future__ import annotations
 
@@ -67,17 +67,43 @@ async def test_numbers_are_dense_and_go_on_from_the_last_one() -> None:
     assert max(platform.batches) <= 50
 
 
-async def test_a_full_queue_makes_the_reporter_wait_and_loses_nothing() -> None:
+async def test_a_full_queue_drops_sights_keeps_facts_and_recovers_by_itself() -> None:
     platform = Platform()
     platform.open.clear()
     async with reporting(platform, queue=5) as reporter:
-        filling = asyncio.create_task(fill(reporter, 12))
-        done, _ = await asyncio.wait({filling}, timeout=0.05)
-        assert not done
+        # Nobody waits: with the platform away all of it returns.
+        await fill(reporter, 7)
+        for number in range(3):
+            await reporter.emit("agent_tool_call", tool_name="Bash", tool_input_preview=f"call {number}")
+            await reporter.emit("agent_tool_result", tool_name="Bash", content_preview=f"result {number}")
+        await reporter.milestone("7")
+        await reporter.emit("agent_error", message="told")
+        assert reporter.events_dropped == 6
         platform.open.set()
-        await filling
         await reporter.drain()
-    assert [event.metadata["milestone"] for event in platform.seen] == [str(n) for n in range(12)]
+        await reporter.emit("agent_tool_call", tool_name="Bash", tool_input_preview="later")
+        await reporter.drain()
+    told = [event.metadata for event in platform.seen if event.event_type == "agent_milestone"]
+    assert [fields["milestone"] for fields in told] == [str(n) for n in range(8)]
+    kinds = [event.event_type for event in platform.seen]
+    assert kinds.count("agent_error") == 1
+    assert [event.client_seq for event in platform.seen] == list(range(1, len(kinds) + 1))
+    gaps = [event.metadata for event in platform.seen if event.event_type == "agent_blocked"]
+    assert [(gap["kind"], gap["events_dropped"]) for gap in gaps] == [("events_dropped", 6)]
+    assert kinds[-1] == "agent_tool_call"
+
+
+async def test_events_of_tools_are_shown_while_there_is_room() -> None:
+    platform = Platform()
+    platform.open.clear()
+    async with reporting(platform, queue=5) as reporter:
+        for number in range(6):
+            await reporter.emit("agent_tool_call", tool_name="Bash", tool_input_preview=str(number))
+        platform.open.set()
+        await reporter.drain()
+    shown = [event.metadata.get("tool_input_preview") for event in platform.seen]
+    assert [text for text in shown if text is not None] == ["0", "1", "2", "3", "4"]
+    assert reporter.events_dropped == 1
 
 
 async def fill(reporter: Reporter, count: int) -> None:

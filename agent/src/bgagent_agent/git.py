@@ -40,6 +40,13 @@ _FINAL = re.compile(
     r"|Authentication failed|error: 4(?!10|08|29)\d\d",
     re.I,
 )
+# Somebody moved the ref between its advertisement and the update: mostly our own push, whose
+# answer was lost and whose receiver works on. The next try finds the ref where we wanted it, or gets a
+# refusal that stands.
+_LOST_RACE = re.compile(
+    r"reference already exists|is at [0-9a-f]{7,} but expected|incorrect old value provided"
+    r"|Unable to create '.*\.lock': File exists",
+)
 _STALE = re.compile(r"returned error: (?:410|401)|Authentication failed|STALE_EPOCH")
 _REFUSED_LINE = re.compile(r"^!\t[^\t]*\t(.*)$", re.M)
 _REMOTE_LINE = re.compile(r"^remote: ?(.*?)\s*$", re.M)
@@ -156,6 +163,8 @@ def _raise_final(finished: Finished) -> None:
     if _STALE.search(finished.stderr):
         raise StaleAttempt("the git token is no longer accepted")
     refused = _REFUSED_LINE.search(finished.stdout)
+    if refused and _LOST_RACE.search(finished.stderr):
+        return
     if refused:
         said = [line for line in _REMOTE_LINE.findall(finished.stderr) if line]
         raise PushRefused("\n".join([*said, refused.group(1)]))

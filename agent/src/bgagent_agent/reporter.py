@@ -1,4 +1,4 @@
-"""Numbers events and hands them over in batches; nothing is lost while the platform restarts."""
+"""Numbers events and hands them over in batches; no fact is lost while the platform restarts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ _BATCH = 50
 _QUEUE = 2_000
 # Kept after the platform confirmed them, for the case that it lost them again.
 _HISTORY = 500
+# What people like to see and nobody decides by. Everything else is a fact.
+_SIGHTS = frozenset({"agent_tool_call", "agent_tool_result"})
 
 
 class Reporter:
     """Events get a dense number when they are made and keep it however often their batch is sent.
 
-    The queue is bounded: while the platform is away, the one who reports waits, and so does the agent.
+    Nobody waits for the platform. While it is away for longer than the queue lasts, what tools were called
+    with and what they gave back is dropped before it is numbered, counted, and told of as soon as there is
+    room; facts are kept.
     """
 
     def __init__(
@@ -48,18 +52,28 @@ class Reporter:
         self._history: deque[Event] = deque(maxlen=_HISTORY)
         self._changed = asyncio.Condition()
         self._draining = 0
+        self.events_dropped = 0
+        self._untold = 0
 
     def preview(self, text: str) -> str:
         """The text as it may be stored: redacted, then cut to 200 characters, or 4096 with trace."""
         return self._redactor.preview(text, self._limit)
 
     async def emit(self, event_type: str, **metadata: Any) -> None:
-        """Queues an event; waits only while the queue is full."""
+        """Queues an event, or counts it as dropped where the queue is full and nothing depends on it."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._pending) < self._queue)
-            self._pending.append(Event(self._next, event_type, self._redactor.scrub(metadata)))
-            self._next += 1
-            self._changed.notify_all()
+            if len(self._pending) >= self._queue and event_type in _SIGHTS:
+                if self._untold == 0:
+                    self._log.warning("the platform takes no events; tools are not shown", queued=self._queue)
+                self.events_dropped += 1
+                self._untold += 1
+                return
+            self._append(event_type, metadata)
+
+    def _append(self, event_type: str, metadata: dict[str, Any]) -> None:
+        self._pending.append(Event(self._next, event_type, self._redactor.scrub(metadata)))
+        self._next += 1
+        self._changed.notify_all()
 
     async def milestone(self, milestone: str, details: str = "") -> None:
         """An `agent_milestone`; its details are cut like every preview."""
@@ -103,6 +117,9 @@ class Reporter:
             while self._pending and self._pending[0].client_seq <= last:
                 self._history.append(self._pending.popleft())
             self._confirmed = max(self._confirmed, last)
+            if self._untold and len(self._pending) < self._queue:
+                count, self._untold = self._untold, 0
+                self._append("agent_blocked", _gap(count))
             self._changed.notify_all()
 
     async def _rewind(self, expected: int) -> None:
@@ -115,3 +132,13 @@ class Reporter:
         if first > expected:
             raise LookupError(f"event {expected} is wanted, the oldest one kept is {first}")
         await self._confirm(expected - 1)
+
+
+def _gap(count: int) -> dict[str, Any]:
+    return {
+        "kind": "events_dropped",
+        "detail": f"{count} events of tools are missing here: the platform was away for too long",
+        "remediation_hint": "Nothing to do: no work and no decision was lost.",
+        "retryable": True,
+        "events_dropped": count,
+    }
