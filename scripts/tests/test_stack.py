@@ -54,6 +54,17 @@ def test_a_killed_service_is_back_within_a_second(stack: Instance) -> None:
         assert time.monotonic() - killed < 1
 
 
+def test_a_service_that_was_just_killed_is_killed_again(stack: Instance) -> None:
+    before: set[str] = set()
+    for _ in range(6):
+        # Each hits a process of its own, though the one before is only being taken away.
+        path = stack.directory() / "pids" / SERVICES[0]
+        stack.run("stack", "kill", SERVICES[0])
+        before.add(path.read_text().strip())
+    eventually(lambda: pid(stack, SERVICES[0]) != 0)
+    assert len(before) >= 3
+
+
 def test_stopping_the_stack_leaves_nothing_running(stack: Instance) -> None:
     data = stack.directory() / "data"
     agent = subprocess.Popen(["sleep", "600"], cwd=data, start_new_session=True)
