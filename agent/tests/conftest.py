@@ -178,3 +178,12 @@ def gateway(tmp_path: Path) -> Iterator[FakeGateway]:
     gateway.start()
     yield gateway
     gateway.stop()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[FakeGateway]:
+    """A gateway that takes traces."""
+    gateway = FakeGateway(tmp_path, make_payload(trace=True))
+    gateway.start()
+    yield gateway
+    gateway.stop()

@@ -22,6 +22,7 @@ from urllib.request import Request, urlopen
 
 from fake_git import backend
 from fake_people import FakePeople, Refusal
+from fake_trace import FakeTrace
 from messages_api import stream_step
 
 HARNESS, GIT, MODEL = "harness-token-4711", "git-token-4711", "model-token-4711"
@@ -49,6 +50,7 @@ class FakeGateway:
         self.receipt_bodies: list[dict[str, Any]] = []
         self.withdrawn: set[str] = set()
         self.people = FakePeople(self.post, self.note)
+        self.trace = FakeTrace(lambda: bool(self.payload["trace"]))
         self.results: list[dict[str, Any]] = []
         self.inbox: list[dict[str, Any]] = []
         self.remaining_s = float(payload["limits"]["remaining_s"])
@@ -199,6 +201,13 @@ def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
                 if re.search(pattern, path):
                     gateway.faults.remove(fault)
                     raise Refusal(status, "SEQUENCE_GAP" if status == 409 else "SERVICE_UNAVAILABLE", **extra)
+            if (self.command, path) == ("POST", "/session/trace"):
+                kind = self.headers.get("Content-Type", "")
+                with gateway.changed:
+                    answer = gateway.trace.take(query, kind, raw)
+                    gateway.changed.notify_all()
+                self._json(200, {"data": answer})
+                return
             body = json.loads(raw) if raw else {}
             if raw and body.get("attempt") != gateway.attempt:
                 raise Refusal(410, "STALE_EPOCH")

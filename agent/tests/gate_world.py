@@ -77,7 +77,13 @@ class Scripted:
 class Place:
     """A gate with people behind it and a clock of its own."""
 
-    def __init__(self, *rulings: Ruling | Exception, allowances: Sequence[str] = (), **covered: bool) -> None:
+    def __init__(
+        self,
+        *rulings: Ruling | Exception,
+        allowances: Sequence[str] = (),
+        gates: bool = True,
+        **covered: bool,
+    ) -> None:
         self.people = People()
         self.stop = StopSignal()
         self.desk = Desk(self.stop)
@@ -96,6 +102,7 @@ class Place:
             self.approvals,
             log,
             tools=("Bash",),
+            gates=gates,
             allowances=allowances,
             approval_timeout_s=600,
             remaining_s=lambda: self.remaining_s,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from bgagent_agent.gate import Gate
 from bgagent_agent.logs import Log
 from bgagent_agent.processes import MARK_VARIABLE, kill_marked
 from bgagent_agent.redaction import Redactor
-from bgagent_agent.runner import Brief, MessageAttached, OwnTool, QueryDone
+from bgagent_agent.runner import Brief, MessageAttached, OwnTool, QueryDone, Recorder, unrecorded
 from bgagent_agent.sdk_options import ModelAccess
 from bgagent_agent.sdk_runner import SdkRunner
 from fake_gateway import MODEL, FakeGateway
@@ -28,6 +28,8 @@ async def running(
     *,
     own_tools: tuple[OwnTool, ...] = (),
     remind: Callable[[], str | None] = lambda: None,
+    standing: Callable[[Sequence[str]], str | None] = lambda ids: None,
+    record: Recorder = unrecorded,
     turns: int = 5,
     **environment: str,
 ) -> AsyncIterator[SdkRunner]:
@@ -44,7 +46,7 @@ async def running(
     work = root / "work"
     work.mkdir(exist_ok=True)
     brief = Brief("Go.", "", str(work), "claude-sonnet-4-5", ("Bash", "Read"), turns, 0)
-    await runner.start(replace(brief, own_tools=own_tools, remind=remind))
+    await runner.start(replace(brief, own_tools=own_tools, remind=remind, standing=standing, record=record))
     try:
         yield runner
     finally:

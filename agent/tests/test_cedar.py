@@ -14,9 +14,10 @@ from bgagent_agent.runner import ToolCall
 from conftest import make_payload
 
 
-def session(text: str = "", timeout_s: int = 3600) -> Session:
+def session(text: str = "", timeout_s: int = 3600, gates: bool = True) -> Session:
     """One with policies in force."""
-    return dataclasses.replace(parse_session(make_payload()), policies=PolicyText(text, timeout_s, 50))
+    rules = PolicyText(text, timeout_s, 50, gates)
+    return dataclasses.replace(parse_session(make_payload()), policies=rules)
 
 
 @pytest.fixture
@@ -69,3 +70,16 @@ def test_a_tool_that_nobody_knows_and_a_policy_that_does_not_parse_are_no_yes(
     assert isinstance(rules.judge(ToolCall("call", "Teleport", {}, str(tmp_path))), Deny)
     with pytest.raises(ValueError, match=r"."):
         CedarPolicy(session("permit("), tmp_path, "/home/nobody")
+
+
+def test_without_gates_hard_rules_and_unusable_calls_are_denied(tmp_path: Path) -> None:
+    rules = CedarPolicy(session(gates=False), tmp_path, "/home/nobody")
+    for command in ("rm -rf /", 'true && rm -rf / --no-preserve-root; "$TOOL"'):
+        assert isinstance(rules.judge(bash(command, tmp_path)), Deny), command
+    assert isinstance(rules.judge(ToolCall("call", "Bash", {"command": 7}, str(tmp_path))), Deny)
+
+
+def test_without_gates_a_tool_that_no_rule_knows_may_run(tmp_path: Path) -> None:
+    rules = CedarPolicy(session(gates=False), tmp_path, "/home/nobody")
+    assert rules.judge(ToolCall("call", "Teleport", {}, str(tmp_path))) == Allow()
+    assert rules.judge(ToolCall("call", "mcp__other__tool", {}, str(tmp_path))) == Allow()

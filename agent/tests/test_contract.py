@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from bgagent_agent.gate import Verdict
+from bgagent_agent.reporter import gap
 from bgagent_agent.runner import QueryDone, ToolCall
 from conftest import GREEN, WIP, World, make_payload
 from scripted_runner import ScriptedRunner
@@ -136,4 +137,15 @@ def test_payloads_with_and_without_policies_fit_their_schema() -> None:
     plain = make_payload(task=task)
     assert breaches("session/session", plain) == []
     assert breaches("session/session", {**plain, "policies": POLICIES, "allowances": ["rule:push"]}) == []
+    without = {**POLICIES, "gates": False}
+    parking = {"unanswered_question": "park", "trace": True}
+    assert breaches("session/session", {**plain, "policies": without, **parking}) == []
     assert breaches("session/session", {**plain, "policies": ["forbid"]}) != []
+    assert breaches("session/session", {**plain, "unanswered_question": "guess"}) != []
+
+
+def test_what_is_parked_and_what_was_dropped_fit_their_schema() -> None:
+    parked = {"attempt": 1, "outcome": "parked", "commit": None, "error": None}
+    assert breaches("session/result", {**parked, "parked_on": {"kind": "question", "id": ULID}}) == []
+    assert breaches("session/result", {**parked, "parked_on": {"kind": "mood", "id": ULID}}) != []
+    assert breaches("events/agent_blocked", gap(7), "/properties/metadata") == []

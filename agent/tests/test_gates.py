@@ -14,7 +14,7 @@ from bgagent_agent.gate import OpenGate, Verdict
 from bgagent_agent.gateway import GatewayControl
 from bgagent_agent.logs import Log
 from bgagent_agent.payload import PolicyText, Session, parse_session
-from bgagent_agent.policy import Ask, PolicyGate, Ruling
+from bgagent_agent.policy import Ask, Deny, PolicyGate, Ruling
 from bgagent_agent.redaction import Redactor
 from bgagent_agent.runner import ToolCall
 from conftest import GREEN, World, make_payload
@@ -117,6 +117,40 @@ async def test_no_more_gates_is_a_denial(world: World) -> None:
     assert verdicts == [Verdict(False, "push: a person was asked; this task may ask people no more")]
 
 
+class HardOnly(Asking):
+    """Forbids to force, and asks about everything else."""
+
+    def judge(self, call: ToolCall) -> Ruling:
+        if "--force" in call.input["command"]:
+            return Deny("never by force", ("force",))
+        return super().judge(call)
+
+
+async def test_without_gates_hard_rules_hold_and_nothing_waits_for_a_person(world: World) -> None:
+    verdicts: list[Verdict] = []
+    world.gateway.payload["policies"] = {**POLICIES, "gates": False}
+    world.policy = lambda session: HardOnly()
+
+    async def work(run: ScriptedRunner) -> None:
+        await run.write("pricing.py", GREEN)
+        for command in ("git push", "git push --force"):
+            verdicts.append(await run.gate.judge(ToolCall("c", "Bash", {"command": command})))
+        verdicts.append(await run.gate.judge(ToolCall("c", "Teleport", {"command": ""})))
+
+    assert await world.run(work) == 0
+    assert verdicts == [Verdict(True), Verdict(False, "force: never by force"), Verdict(True)]
+    assert world.gateway.people.bodies == []
+
+
+async def test_without_gates_policies_that_cannot_be_loaded_let_no_tool_run(world: World) -> None:
+    verdicts: list[Verdict] = []
+    work = governed(world, verdicts)
+    world.gateway.payload["policies"] = {**POLICIES, "gates": False}
+    world.policy = None
+    assert await world.run(work) == 0
+    assert verdicts == [Verdict(False, "this task has policies that could not be loaded")]
+
+
 def fails(session: Session) -> Any:
     raise ValueError("line 1: no such action")
 
@@ -146,9 +180,12 @@ async def test_without_policies_the_gate_is_open(world: World, nothing: Any) -> 
 
 def test_policies_in_a_payload_are_read_or_refused() -> None:
     session = parse_session(make_payload(policies=POLICIES, allowances=["bash_pattern:npm *"]))
-    assert session.policies == PolicyText(POLICIES["text"], 300, 50)  # type: ignore[arg-type]
+    assert session.policies == PolicyText(POLICIES["text"], 300, 50, gates=True)  # type: ignore[arg-type]
     assert session.allowances == ("bash_pattern:npm *",)
-    for malformed in ({"text": "x"}, ["x"], "forbid"):
+    without = parse_session(make_payload(policies={**POLICIES, "gates": False}))
+    assert without.policies is not None
+    assert not without.policies.gates
+    for malformed in ({"text": "x"}, ["x"], "forbid", {**POLICIES, "gates": "no"}):
         with pytest.raises(Refused):
             parse_session(make_payload(policies=malformed))
 

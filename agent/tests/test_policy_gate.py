@@ -136,3 +136,27 @@ async def test_with_too_little_time_left_nobody_is_asked() -> None:
     assert not verdict.allow
     assert "too little" in verdict.reason
     assert place.people.opened == []
+
+
+async def test_without_gates_hard_rules_hold_and_nobody_is_asked() -> None:
+    place = Place(ASKS, gates=False)
+    place.opens_as("denied")
+    assert await place.gate.judge(PUSH) == Verdict(True)
+    assert await place.gate.judge(ToolCall("c", "Teleport", {})) == Verdict(True)
+    place = Place(Deny("never", ("rm_slash",)), gates=False, allowances=["all_session"], all_session=True)
+    assert await place.gate.judge(PUSH) == Verdict(False, "rm_slash: never")
+    assert not (await place.gate.judge(ToolCall("c", "Teleport", {}))).allow
+    assert place.people.opened == []
+
+
+@pytest.mark.parametrize("ruling", [ValueError("broken rule"), None, "allow", True, Verdict(True)])
+async def test_without_gates_a_policy_that_fails_denies_all_the_same(ruling: Any) -> None:
+    verdict = await Place(ruling, gates=False).gate.judge(PUSH)
+    assert verdict == Verdict(False, "the policy could not decide, so the call is denied")
+
+
+async def test_without_gates_no_time_is_needed_to_ask() -> None:
+    place = Place(ASKS, gates=False)
+    place.opens_as("denied")
+    place.remaining_s = 0.0
+    assert (await place.gate.judge(PUSH)).allow

@@ -46,7 +46,8 @@ struct ConversationRoutes: Sendable {
             throw Refusal.invalid("client_id: must have 1 to 200 bytes")
         }
         let options = (body.value["options"]?.array ?? []).compactMap(\.string).prefix(Self.mostOptions)
-        let seconds = body.value["timeout_s"]?.integer.map { Int(min(max($0, 30), 86_400)) } ?? Int(patience.components.seconds)
+        let seconds =
+            body.value["timeout_s"]?.integer.map { Int(min(max($0, 30), 86_400)) } ?? Int(patience.components.seconds)
         let record = try access.withTask(of: request, body, pool) { task, tx in
             try QuestionStore.ask(
                 question, options: options.map { intake.redacted(.string(String($0.prefix(200)))).string ?? "" },

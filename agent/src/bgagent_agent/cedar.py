@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bgagent_policy import Decision, Effect, Layout, Policies, Request, Scope, Severity, decide
 from bgagent_policy.scopes import UNREADABLE
+from bgagent_policy.tools import group_of
 
 from .payload import Session
 from .policy import Allow, Ask, Deny, Ruling
@@ -22,9 +23,13 @@ class CedarPolicy:
         self._layout = Layout(os.path.realpath(workspace), home, os.path.realpath)
         self._repo = session.repo
         self._timeout_s = session.policies.approval_timeout_s if session.policies else None
+        self._gates = session.policies is None or session.policies.gates
 
     def judge(self, call: ToolCall) -> Ruling:
         """People and what they said before are the gate's to know: no scopes, no denials."""
+        if not self._gates and group_of(call.name, ()) is None:
+            # No rule can speak of a tool that the rules do not know.
+            return Allow()
         decision = self._decide(call, ())
         if decision.effect is Effect.ALLOW:
             return Allow()

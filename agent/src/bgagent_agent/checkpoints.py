@@ -25,6 +25,9 @@ class Checkpoints:
         self._idle.set()
         self._closed = False
         self._told: str | None = None
+        self._waiting: list[asyncio.Future[bool]] = []
+        # A snapshot that was made and is not kept: the tree is not what the last checkpoint holds.
+        self._lost: str | None = None
 
     def request(self, turn: int) -> None:
         """A turn is settled: keep its work as soon as possible."""
@@ -32,33 +35,52 @@ class Checkpoints:
             self._turn = turn
             self._wanted.set()
 
+    async def settle(self, turn: int) -> bool:
+        """As a request, but waits: True when the work as it is now is kept."""
+        if self._closed:
+            return False
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self.request(turn)
+        return bool(await done)
+
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             self._idle.clear()
+            waiting, self._waiting = self._waiting, []
+            kept = False
             try:
-                await self.save(self._turn)
+                kept = await self.save(self._turn, again=bool(waiting))
             finally:
                 self._idle.set()
+                for one in waiting:
+                    if not one.done():
+                        one.set_result(kept)
 
     async def close(self, timeout: float) -> None:
         """Takes no more requests and waits for the snapshot on its way, so that git has one user."""
         self._closed = True
         self._wanted.clear()
+        for one in self._waiting:
+            if not one.done():
+                one.set_result(False)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
 
-    async def save(self, turn: int) -> None:
+    async def save(self, turn: int, *, again: bool = False) -> bool:
         """One checkpoint; failing costs work only if the attempt is lost as well, so it is reported, not
-        raised.
+        raised. True when the work as it is now is kept. What could not be kept is tried `again` only where
+        much depends on it: a push that is refused stays refused.
         """
         try:
-            commit = await self._tools.snapshot(turn)
+            commit = await self._tools.snapshot(turn) or (self._lost if again else None)
             if commit is None:
-                return
+                return self._lost is None
+            self._lost = commit
             await self._tools.keep(commit)
         except (PushRefused, RemoteUnavailable, WorkspaceBroken) as error:
             self._log.warning("the checkpoint failed", turn=turn, error=str(error))
@@ -69,5 +91,7 @@ class Checkpoints:
                     error_type="checkpoint_failed",
                     message_preview=self._reporter.preview(str(error)),
                 )
-            return
+            return False
         await self._control.checkpoint(turn, commit)
+        self._lost = None
+        return True

@@ -22,10 +22,11 @@ Outcome = Literal[
     "timed_out",
     "cancelled",
     "failed",
+    "parked",
 ]
 ReceiptStatus = Literal["acknowledged", "delivered"]
-# nobody: there are no people in this run.
-QuestionStatus = Literal["open", "answered", "expired", "nobody"]
+# nobody: there are no people in this run. void: its attempt is over as far as the platform knows.
+QuestionStatus = Literal["open", "answered", "expired", "void", "nobody"]
 ApprovalStatus = Literal["pending", "approved", "denied", "timed_out"]
 
 
@@ -107,6 +108,14 @@ class VerificationReport:
 
 
 @dataclass(frozen=True)
+class ParkedOn:
+    """What a parked attempt waited for in vain."""
+
+    kind: Literal["question"]
+    id: str
+
+
+@dataclass(frozen=True)
 class RunResult:
     """The end of an attempt as the platform records it."""
 
@@ -117,6 +126,7 @@ class RunResult:
     summary: str
     verification: VerificationReport | None = None
     error: Problem | None = None
+    parked_on: ParkedOn | None = None
 
 
 class Control(Protocol):
@@ -169,6 +179,11 @@ class Control(Protocol):
 
     async def checkpoint(self, turn: int, commit: str) -> None:
         """Records that the work after `turn` is kept as `commit`, which was pushed before."""
+        ...
+
+    async def upload_trace(self, part: int, body: bytes, *, final: bool, truncated: bool) -> None:
+        """Hands over a part of the trajectory, one gzip member; parts are numbered from 1. Raises `TraceGap`
+        when one before it is missing and `Refused` when no more is taken."""
         ...
 
     async def result(self, result: RunResult) -> None:

@@ -72,6 +72,14 @@ class SequenceGap(Exception):
         self.expected = expected
 
 
+class TraceGap(Exception):
+    """The platform lacks a part of the trace before this one; `expected` is the number it waits for."""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__(f"expected part {expected}")
+        self.expected = expected
+
+
 @dataclass(frozen=True)
 class Problem:
     """The structured error of a result; `category` is one of the platform's fixed set."""

@@ -19,6 +19,7 @@ from .control import (
     InboxItem,
     Pulse,
     QuestionState,
+    QuestionStatus,
     ReceiptStatus,
     RunResult,
 )
@@ -28,6 +29,7 @@ from .errors import (
     Refused,
     SequenceGap,
     StaleAttempt,
+    TraceGap,
     Unauthorized,
     Unreachable,
 )
@@ -151,9 +153,18 @@ class GatewayControl:
             "POST", "/session/checkpoint", {"attempt": self._attempt, "turn": turn, "commit": commit}
         )
 
+    async def upload_trace(self, part: int, body: bytes, *, final: bool, truncated: bool) -> None:
+        """A part that is there already is taken again."""
+        flags = "".join(f"&{name}=true" for name, on in (("final", final), ("truncated", truncated)) if on)
+        path = f"/session/trace?part={part}{flags}"
+        await self._call("POST", path, body, headers={"Content-Type": "application/gzip"})
+
     async def result(self, result: RunResult) -> None:
         """The last call of an attempt."""
-        await self._call("POST", "/session/result", {"attempt": self._attempt, **asdict(result)})
+        body = asdict(result)
+        if result.parked_on is None:
+            del body["parked_on"]
+        await self._call("POST", "/session/result", {"attempt": self._attempt, **body})
 
     async def close(self) -> None:
         """Closes the connection pool."""
@@ -167,7 +178,7 @@ class GatewayControl:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
@@ -177,11 +188,17 @@ class GatewayControl:
         began = loop.time()
         deadline = began + (self._patience_s if patience_s is None else patience_s)
         delay = _FIRST_DELAY_S
+        content, fields = (body, None) if isinstance(body, bytes) else (None, body)
         while True:
             wait, failing = delay, False
             try:
                 response = await self._http.request(
-                    method, path, json=body, headers=headers, timeout=httpx2.Timeout(timeout, connect=5.0)
+                    method,
+                    path,
+                    content=content,
+                    json=fields,
+                    headers=headers,
+                    timeout=httpx2.Timeout(timeout, connect=5.0),
                 )
             except httpx2.TransportError as error:
                 reason = type(error).__name__
@@ -202,10 +219,10 @@ class GatewayControl:
 
 
 def _question(question_id: str, data: Mapping[str, Any]) -> QuestionState:
-    state = data.get("state")
+    known: dict[str, QuestionStatus] = {"answered": "answered", "open": "open", "expired": "expired"}
     return QuestionState(
         question_id,
-        "answered" if state == "answered" else "open" if state == "open" else "expired",
+        known.get(str(data.get("state")), "void"),
         _seconds(data),
         str(data.get("text") or ""),
         str(data.get("from") or ""),
@@ -252,14 +269,22 @@ def _data(response: httpx2.Response) -> Mapping[str, Any]:
     raise _error(response.status_code, body.get("error") or {}, body)
 
 
-def _error(status: int, error: Mapping[str, Any], body: Mapping[str, Any]) -> PlatformError | SequenceGap:
+_GAPS: Mapping[str, type[SequenceGap] | type[TraceGap]] = {
+    "SEQUENCE_GAP": SequenceGap,
+    "TRACE_GAP": TraceGap,
+}
+
+
+def _error(
+    status: int, error: Mapping[str, Any], body: Mapping[str, Any]
+) -> PlatformError | SequenceGap | TraceGap:
     code = str(error.get("code", ""))
     message = f"{status} {code} {error.get('message', '')}".strip()
-    if code == "SEQUENCE_GAP":
+    if gap := _GAPS.get(code):
         details = error.get("details")
         for place in (error, details if isinstance(details, dict) else {}, body):
             if isinstance(place.get("expected"), int):
-                return SequenceGap(place["expected"])
+                return gap(place["expected"])
     kinds: dict[int, type[PlatformError]] = {401: Unauthorized, 406: PayloadUnsupported, 410: StaleAttempt}
     kind = kinds.get(status)
     return Refused(message, code) if kind is None else kind(message)

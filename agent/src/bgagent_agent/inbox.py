@@ -11,6 +11,7 @@ from .control import Control, InboxItem
 from .desk import Desk
 from .logs import Log
 from .runner import MODES, Message, Mode, Runner, joined
+from .standing import Standing
 from .stop import StopReason, StopSignal
 
 _REPEATED_POLL_S = 1.0
@@ -39,6 +40,7 @@ class Inbox:
         self._seen: set[str] = set()
         self._kinds: dict[str, str] = {}
         self._held: list[Message] = []
+        self.standing = Standing()
         # An item that has arrived counts, even while its receipt is on the way.
         self._handling = asyncio.Lock()
         self._steerable = False
@@ -98,7 +100,10 @@ class Inbox:
                 self._kinds[item.id] = item.kind
                 if item.kind == _ASK:
                     self._asks.arrived(item.id)
-                said.append(_message(item))
+                message = _message(item)
+                if item.kind == _NUDGE:
+                    self.standing.heard(item.id, message.text)
+                said.append(message)
         await self._say(said)
 
     async def _say(self, messages: list[Message]) -> None:

@@ -11,7 +11,9 @@ _DESCRIPTION_CHARS = 1_000
 
 
 def of_stop(reason: StopReason) -> Outcome:
-    """A task that was stopped from outside; `terminated` never becomes a result."""
+    """A task that was stopped before its end; `terminated` never becomes a result."""
+    if reason == "parked":
+        return "parked"
     return "timed_out" if reason == "time_up" else "cancelled"
 
 

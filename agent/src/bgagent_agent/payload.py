@@ -32,11 +32,15 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class PolicyText:
-    """The rules of the repository beside the built-in ones, and how long people may think at a gate."""
+    """The rules of the repository beside the built-in ones, and how long people may think at a gate.
+
+    Without `gates` nobody is asked: what a person would have to decide may run, and hard rules hold.
+    """
 
     text: str
     approval_timeout_s: int
     gates_left: int
+    gates: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Session:
     tools: tuple[str, ...]
     policies: PolicyText | None = None
     allowances: tuple[str, ...] = ()
+    park_unanswered: bool = False
 
     @property
     def wip_ref(self) -> str:
@@ -124,6 +129,7 @@ def _parse(data: Mapping[str, Any]) -> Session:
         tools=tuple(data.get("tools") or ("Bash", "Read", "Write", "Edit", "Grep", "Glob")),
         policies=_policies(data.get("policies")),
         allowances=tuple(map(str, data.get("allowances") or ())),
+        park_unanswered=data.get("unanswered_question") == "park",
     )
 
 
@@ -131,4 +137,7 @@ def _policies(data: Mapping[str, Any] | None) -> PolicyText | None:
     """None where policies are not in force; what is there but unreadable is malformed, not nothing."""
     if not data:
         return None
-    return PolicyText(str(data["text"]), int(data["approval_timeout_s"]), int(data["gates_left"]))
+    text, gates = str(data["text"]), data.get("gates", True)
+    if not isinstance(gates, bool):
+        raise TypeError(f"gates is {gates!r}")
+    return PolicyText(text, int(data["approval_timeout_s"]), int(data["gates_left"]), gates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from .approvals import Approvals
 from .asks import ANSWER_TOOL, Asks
@@ -35,6 +35,7 @@ class People:
         reporter: Reporter,
         redactor: Redactor,
         log: Log,
+        park: Callable[[str], Awaitable[None]],
     ) -> None:
         self._control = control
         self._stop = stop
@@ -44,7 +45,7 @@ class People:
         self._asks = Asks(control, redactor, log, full_name(ANSWER_TOOL))
         self._approvals = Approvals(control, self._desk, redactor, self._errands, log)
         self.progress = Progress(reporter)
-        questions = Questions(control, self._desk, redactor, self._errands, log)
+        questions = Questions(control, self._desk, redactor, self._errands, log, park)
         self.tools = own_tools(self._asks, questions, self.progress)
 
     def gate(self, session: Session, policy: PolicyFactory | None, deadline: Deadline) -> Gate:
@@ -56,6 +57,7 @@ class People:
             self._approvals,
             self._log,
             tools=session.tools,
+            gates=session.policies.gates,
             allowances=session.allowances,
             approval_timeout_s=session.policies.approval_timeout_s,
             remaining_s=lambda: deadline.remaining_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from .control import Control, QuestionState
 from .desk import Desk
@@ -26,15 +26,31 @@ NOBODY = (
 STOPPING = "No answer: the task is being stopped."
 
 
-class Questions:
-    """Whether a question was answered is the platform's to say, also at its deadline."""
+async def _go_on(question_id: str) -> None:
+    del question_id
 
-    def __init__(self, control: Control, desk: Desk, redactor: Redactor, errands: Errands, log: Log) -> None:
+
+class Questions:
+    """Whether a question was answered is the platform's to say, also at its deadline.
+
+    `park` is called with a question that nobody answered; when it returns, the agent goes on without.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        desk: Desk,
+        redactor: Redactor,
+        errands: Errands,
+        log: Log,
+        park: Callable[[str], Awaitable[None]] = _go_on,
+    ) -> None:
         self._control = control
         self._desk = desk
         self._redactor = redactor
         self._errands = errands
         self._log = log
+        self._park = park
 
     async def ask(self, call_id: str, question: str, options: Sequence[str]) -> str:
         """What the model is told in the end; never raises for a platform that does not answer."""
@@ -44,6 +60,8 @@ class Questions:
             state = await self._control.ask_person(call_id, text, choices)
             if state.state == "open":
                 state = await self._answered(state)
+            if state.state == "expired":
+                await self._park(state.id)
         except Stopped:
             return STOPPING
         except PlatformError as error:

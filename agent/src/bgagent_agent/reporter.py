@@ -119,7 +119,7 @@ class Reporter:
             self._confirmed = max(self._confirmed, last)
             if self._untold and len(self._pending) < self._queue:
                 count, self._untold = self._untold, 0
-                self._append("agent_blocked", _gap(count))
+                self._append("agent_blocked", gap(count))
             self._changed.notify_all()
 
     async def _rewind(self, expected: int) -> None:
@@ -134,7 +134,8 @@ class Reporter:
         await self._confirm(expected - 1)
 
 
-def _gap(count: int) -> dict[str, Any]:
+def gap(count: int) -> dict[str, Any]:
+    """What an `agent_blocked` says in the place of events that were dropped."""
     return {
         "kind": "events_dropped",
         "detail": f"{count} events of tools are missing here: the platform was away for too long",

@@ -55,7 +55,25 @@ class OwnTool:
     run: Callable[[OwnCall], Awaitable[str]]
 
 
+class Recorder(Protocol):
+    """Keeps what happened for people to read later; takes whatever object it is given and never raises."""
+
+    def __call__(self, kind: str, turn: int | None = None, /, **fields: Any) -> None:
+        """One line of the given kind."""
+        ...
+
+
+def unrecorded(kind: str, turn: int | None = None, /, **fields: Any) -> None:
+    """The recorder of a task whose trajectory is not kept."""
+    del kind, turn, fields
+
+
 def _nothing_to_remind() -> str | None:
+    return None
+
+
+def _nothing_stands(message_ids: Sequence[str]) -> str | None:
+    del message_ids
     return None
 
 
@@ -64,7 +82,8 @@ class Brief:
     """What the runner is to do, and how far it may go.
 
     `message_ids` are those of the messages that the prompt already carries. `remind` is asked between turns
-    for a word to the model.
+    for a word to the model. `standing` is asked, with the ids of the messages that the model has been given,
+    what of them it must have before it again when its conversation was shortened.
     """
 
     prompt: str
@@ -77,6 +96,8 @@ class Brief:
     message_ids: tuple[str, ...] = ()
     own_tools: tuple[OwnTool, ...] = ()
     remind: Callable[[], str | None] = _nothing_to_remind
+    standing: Callable[[Sequence[str]], str | None] = _nothing_stands
+    record: Recorder = unrecorded
 
 
 @dataclass(frozen=True)

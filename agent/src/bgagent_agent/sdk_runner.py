@@ -16,8 +16,19 @@ from claude_agent_sdk import ClaudeSDKClient, HookMatcher, ResultMessage
 from .gate import Gate, Verdict
 from .logs import Log
 from .redaction import Redactor
-from .runner import Brief, Message, MessageAttached, QueryDone, RunnerEvent, ToolCall, joined
+from .runner import (
+    Brief,
+    Message,
+    MessageAttached,
+    QueryDone,
+    RunnerEvent,
+    ToolCall,
+    joined,
+    unrecorded,
+)
+from .sdk_answers import added_context, denial
 from .sdk_options import ModelAccess, cli_environment, cli_options
+from .sdk_recording import SdkRecording
 from .sdk_tools import SdkTools
 from .steer import HELD_BACK, Steer
 from .transcript import Transcript, ending
@@ -63,7 +74,9 @@ class SdkRunner:
         self._asked = False
         self._steer = Steer()
         self._own = SdkTools((), self._current_turn)
-        self._remind: Callable[[], str | None] = lambda: None
+        self._brief: Brief | None = None
+        self._attached: list[str] = []
+        self._recording = SdkRecording(unrecorded, self._current_turn)
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
 
     async def start(self, brief: Brief) -> None:
@@ -71,7 +84,9 @@ class SdkRunner:
         self._transcript = Transcript(brief.turns_used)
         self._turn_limit = brief.turns_used + brief.turns_left
         self._own = SdkTools(brief.own_tools, self._current_turn)
-        self._remind = brief.remind
+        self._brief = brief
+        self._recording = SdkRecording(brief.record, self._current_turn)
+        self._recording.brief(brief)
         for name in ("cli", "tmp"):
             (self._private / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         # In this mode the CLI accepts hooks and never calls them, so the gate would be open.
@@ -83,9 +98,11 @@ class SdkRunner:
             "PostToolUse": [HookMatcher(hooks=[self._after_tool], timeout=60)],
             "PostToolBatch": [HookMatcher(hooks=[self._between_turns], timeout=60)],
             "UserPromptSubmit": [HookMatcher(hooks=[self._before_prompt], timeout=60)],
+            "SessionStart": [HookMatcher(hooks=[self._after_compaction], timeout=60)],
         }
+        told = self._recording.hooks(hooks)
         self._client = ClaudeSDKClient(
-            cli_options(brief, self._environment, hooks, self._note_stderr, self._own)
+            cli_options(brief, self._environment, told, self._note_stderr, self._own)
         )
         try:
             await self._client.connect()
@@ -169,10 +186,15 @@ class SdkRunner:
         detail = "the agent's process ended before the work did"
         try:
             async for message in client.receive_messages():
-                for event in self._transcript.feed(message):
-                    if isinstance(event, MessageAttached) and event.turn > self._turn_limit:
-                        # The request that would carry it is not made any more.
-                        continue
+                events = list(self._transcript.feed(message))
+                self._recording.message(message)
+                for event in events:
+                    if isinstance(event, MessageAttached):
+                        if event.turn > self._turn_limit:
+                            # The request that would carry it is not made any more.
+                            continue
+                        self._attached.extend(event.ids)
+                    self._recording.event(event)
                     await self._events.put(event)
                     if self._transcript.ungated(event) and not self._stopping:
                         await self._events.put(QueryDone("ungated", "", None, "a tool ran without the gate"))
@@ -181,6 +203,8 @@ class SdkRunner:
                     await self._end(ending(message, self._transcript.last_text))
         except Exception as error:
             detail = self._crash(error)
+        finally:
+            self._recording.broken_off()
         if not self._stopping:
             await self._events.put(QueryDone("crashed", self._transcript.last_text, None, detail))
 
@@ -202,26 +226,26 @@ class SdkRunner:
         name = tool_use_id or str(data.get("tool_use_id", ""))
         self._transcript.gated.add(name)
         if self._stopping:
-            return {"continue_": False, **_denial("the task is being stopped")}
+            return {"continue_": False, **denial("the task is being stopped")}
         call = ToolCall(name, str(data["tool_name"]), dict(data["tool_input"]), str(data.get("cwd") or ""))
         if call.name in self._own.names:
             # What the model says to people is not what a person wants to replace.
             own = await self._judged(call)
             if own.allow:
                 self._own.announce(call)
-            return {} if own.allow else _denial(own.reason)
+            return {} if own.allow else denial(own.reason)
         if self._steer.holds_back:
-            return _denial(HELD_BACK)
+            return denial(HELD_BACK)
         verdict = await self._steer.unless_steered(self._judged(call))
         if verdict is None and (message := self._steer.take()):
             self._steer.holds_back = True
             self._transcript.steered(call.id, message.ids)
-            return _denial(message.text)
+            return denial(message.text)
         if verdict is None or self._steer.holds_back:
-            return _denial(HELD_BACK)
+            return denial(HELD_BACK)
         if self._stopping:
-            return {"continue_": False, **_denial("the task is being stopped")}
-        return {} if verdict.allow else _denial(verdict.reason or "denied by policy")
+            return {"continue_": False, **denial("the task is being stopped")}
+        return {} if verdict.allow else denial(verdict.reason or "denied by policy")
 
     async def _judged(self, call: ToolCall) -> Verdict:
         try:
@@ -248,9 +272,14 @@ class SdkRunner:
         if message := self._steer.take():
             # No tool started: what is sent before this hook returns is in the very next request.
             await self._send(message)
-        if reminder := self._remind():
-            return {"hookSpecificOutput": {"hookEventName": "PostToolBatch", "additionalContext": reminder}}
-        return {}
+        return added_context("PostToolBatch", self._brief.remind() if self._brief else None)
+
+    async def _after_compaction(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
+        """What the CLI makes of a long conversation need not hold what people have said in it."""
+        del tool_use_id, context
+        if self._brief is None or data.get("source") != "compact":
+            return {}
+        return added_context("SessionStart", self._brief.standing(tuple(self._attached)))
 
     async def _before_prompt(self, data: Any, tool_use_id: str | None, context: Any) -> Any:
         """A message that still waits when the turns are used up would start further ones."""
@@ -268,16 +297,6 @@ class SdkRunner:
 
     def _crash(self, error: BaseException) -> str:
         return "\n".join([f"{type(error).__name__}: {error}", *self._stderr])
-
-
-def _denial(reason: str) -> dict[str, Any]:
-    return {
-        "hookSpecificOutput": {
-            "hookEventName": "PreToolUse",
-            "permissionDecision": "deny",
-            "permissionDecisionReason": reason,
-        }
-    }
 
 
 async def _quietly(call: Awaitable[None]) -> None:

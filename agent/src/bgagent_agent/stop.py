@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Literal, TypeVar
 
-StopReason = Literal["cancelled", "time_up", "terminated"]
+StopReason = Literal["cancelled", "time_up", "terminated", "parked"]
 T = TypeVar("T")
 
 
@@ -19,15 +19,17 @@ class Stopped(Exception):
 
 
 class StopSignal:
-    """Raised once, by whoever is first: a cancel, the deadline, or the process being told to end."""
+    """Raised once, by whoever is first: a cancel, the deadline, the process being told to end, or a question
+    that nobody answered. Of the last one a cancel makes its own, as long as the attempt is not over.
+    """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self.reason: StopReason | None = None
 
     def request(self, reason: StopReason) -> None:
-        """Later requests change nothing."""
-        if self.reason is None:
+        """Later requests change nothing, but for a cancel of what only waits for a person."""
+        if self.reason is None or (self.reason, reason) == ("parked", "cancelled"):
             self.reason = reason
             self._event.set()
 

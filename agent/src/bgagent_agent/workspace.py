@@ -127,8 +127,9 @@ class Workspace:
         unchanged = head == self._base and tree == await git.local("rev-parse", f"{head}^{{tree}}")
         if self._last_snapshot is None and unchanged:
             return None
+        commit = await git.local("commit-tree", tree, "-p", head, "-m", f"Work in progress after turn {turn}")
         self._last_snapshot = (head, tree)
-        return await git.local("commit-tree", tree, "-p", head, "-m", f"Work in progress after turn {turn}")
+        return commit
 
     async def keep(self, commit: str) -> None:
         """Forced: a snapshot replaces the one before."""

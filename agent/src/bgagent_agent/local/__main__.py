@@ -163,6 +163,7 @@ _ENDS = {
     "timed_out": "The time is used up (MAX_DURATION_S)",
     "cancelled": "Stopped",
     "failed": "Failed",
+    "parked": "Waits for an answer",
 }
 
 

@@ -81,6 +81,9 @@ class LocalControl:
     async def checkpoint(self, turn: int, commit: str) -> None:
         """The snapshot is in the clone."""
 
+    async def upload_trace(self, part: int, body: bytes, *, final: bool, truncated: bool) -> None:
+        """Nothing is kept: who runs a task here sees what it does."""
+
     async def result(self, result: RunResult) -> None:
         """Kept for the end."""
         self.kept = result

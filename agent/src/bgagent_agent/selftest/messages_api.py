@@ -1,6 +1,7 @@
 """The part of a Messages API that the agent's CLI needs: one scripted answer as a stream of events.
 
 A step is {"text": …} or {"tools": [{"name": …, "input": …}]}, or both; {"status": 529} is an error instead.
+A step may say its {"usage": {"input_tokens": …}}, from which the CLI tells how long the conversation is.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def stream_step(handler: Any, body: dict[str, Any], step: dict[str, Any]) -> Non
     blocks: list[dict[str, Any]] = [{"type": "text", "text": step["text"]}] if step.get("text") else []
     for tool in step.get("tools", []):
         blocks.append({"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex[:20]}", **tool})
-    usage = {"input_tokens": 100, "output_tokens": 20}
+    usage = {"input_tokens": 100, "output_tokens": 20, **step.get("usage", {})}
     stop = "tool_use" if step.get("tools") else "end_turn"
     message = {
         "id": f"msg_{uuid.uuid4().hex[:20]}",
@@ -49,7 +50,7 @@ def stream_step(handler: Any, body: dict[str, Any], step: dict[str, Any]) -> Non
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": 100, "output_tokens": 1},
+        "usage": {**usage, "output_tokens": 1},
     }
     handler.close_connection = True
     handler.send_response(200)
