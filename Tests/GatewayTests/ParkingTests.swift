@@ -55,6 +55,7 @@ import Testing
             #expect(status["waiting_for"]?["detail"] == "an answer: Which of the two?")
             let pending = try await world.get("/v1/pending").data.array ?? []
             #expect(pending.compactMap { $0["id"]?.string } == [question])
+            #expect(pending.first?["expires_at"] == .null)
             #expect(try await Self.timers(world) == ["parked"])
 
             #expect(try await Self.answer("the first", question, of: id, world).data["state"] == "answered")

@@ -96,7 +96,8 @@ package enum SteeringCommands {
             for option in item.member("options")?.array ?? [] {
                 console.print("    - " + Text.visible(option.string ?? ""))
             }
-            console.print("  until \(Text.visible(item.text("expires_at") ?? "")): bgagent answer \(task) \"…\"")
+            let wait = item.text("expires_at").map { "until \(Text.visible($0))" } ?? "its task waits for it"
+            console.print("  \(wait): bgagent answer \(task) \"…\"")
         }
         return .success
     }

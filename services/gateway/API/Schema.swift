@@ -130,7 +130,8 @@ struct Schema: Sendable {
             "Pending",
             [
                 "kind": ["type": "string", "enum": ["question", "approval"]], "id": id, "task_id": id, "repo": text,
-                "text": text, "options": options, "request": orNull(anyObject), "asked_at": time, "expires_at": time,
+                "text": text, "options": options, "request": orNull(anyObject), "asked_at": time,
+                "expires_at": orNull(time),
             ]))
     static let approval = Schema(
         "Approval",

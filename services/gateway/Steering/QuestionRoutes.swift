@@ -119,7 +119,12 @@ extension JSONWriter {
             writer.member("options", json: question.options.text)
             writer.member("request", json: "null")
             writer.member("asked_at", question.askedAt)
-            writer.member("expires_at", question.expiresAt)
+            // What its task was parked on has no deadline any more.
+            if question.state == .open {
+                writer.member("expires_at", question.expiresAt)
+            } else {
+                writer.member("expires_at", json: "null")
+            }
         }
     }
 
