@@ -22,6 +22,7 @@ from bench.world import REPO, ROOT, World, until
 
 NUDGES, GATES, CANCELS = 20, 10, 5
 QUICK = 3
+SILENT_TURNS = 8
 PART = "a person and an agent"
 HEARD, SILENT = "I heard that.", "I go on."
 # Reads its lines from a file, so that what is timed is the rules and not the start of an interpreter.
@@ -114,6 +115,8 @@ def _nudges(place: Rehearsed, count: int) -> list[Figure]:
     told = _bash(HEARD, work) | {"expect": [{"tool_result_regex": "<user_nudge"}]}
     task = _task(place, "bench-nudge", {"any": [told, heard, _bash(SILENT, work)]})
     began = time.time()
+    # What a request takes when nobody speaks: from now on somebody does nearly always.
+    until("some turns without a word", 60, lambda: len(_stamps(stamps)) >= SILENT_TURNS, 0.1)
     accepted = []
     for number in range(count):
         place.gateway.call(f"/v1/tasks/{task}/nudge", {"message": f"word {number}"})
