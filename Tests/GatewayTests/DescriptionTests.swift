@@ -92,6 +92,8 @@ import Testing
             called.insert("GET /v1/tasks/{task_id}/trace")
             try await conversation(id, world, call)
             _ = try await call("DELETE", "/v1/tasks/{task_id}", "/v1/tasks/\(id)")
+            try await world.bring(try #require(TaskID(rawValue: id)), to: .cancelled)
+            _ = try await call("POST", "/v1/tasks/{task_id}/retry", "/v1/tasks/\(id)/retry")
             _ = try await call("POST", "/v1/repos", nil, ["repo": "acme/new"])
             _ = try await call("GET", "/v1/repos")
             _ = try await call("GET", "/v1/repos/{owner}/{name}", "/v1/repos/acme/new")

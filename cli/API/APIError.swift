@@ -40,6 +40,7 @@ package struct APIError: Error, Sendable, Equatable {
         case "REPO_NOT_ONBOARDED", "REPO_NOT_FOUND":
             "bgagent repo list shows the repositories; an admin adds one: bgagent repo add OWNER/NAME"
         case "TASK_ALREADY_TERMINAL": "The task has ended. bgagent status TASK shows how."
+        case "TASK_NOT_OVER": "bgagent watch TASK follows it; bgagent cancel TASK --wait ends it."
         case "ASK_OPEN": "bgagent asks list TASK shows it and its answer."
         case "REQUEST_ALREADY_DECIDED", "REQUEST_EXPIRED", "REQUEST_VOID": "bgagent pending shows what still waits."
         case "RATE_LIMIT_EXCEEDED": "Too many requests or queued tasks. Wait a little, or cancel some: bgagent list"

@@ -53,6 +53,15 @@ package enum VerbTable {
                 waitCodes,
             ], body: TaskCommands.submit),
         Verb(
+            "retry", "do the work of a task that has ended once more, as a new task", arguments: [task],
+            options: [
+                Option("wait", .flag, "show the timeline until the task has ended"), maxWait,
+                Option("override-screening", .flag, "let the text through all the same (admins)"),
+                Option("idempotency-key", .text("KEY"), "the same key never makes a second task (default: random)"),
+            ],
+            notes: ["It keeps the limits of the earlier one; what was allowed to its agent is asked for again.", waitCodes],
+            body: TaskCommands.retry),
+        Verb(
             "status", "say where a task stands", arguments: [task],
             options: [Option("wait", .flag, "wait for the end first"), maxWait],
             notes: [waitCodes], body: TaskCommands.status),

@@ -11,6 +11,19 @@ package enum TaskCommands {
         -> ExitCode
     {
         let submission = try Submission(invocation, text: try words(invocation, surroundings.input))
+        return try await submit("/tasks", submission.body, invocation, surroundings)
+    }
+
+    /// The same work once more, as a task of its own.
+    @Sendable package static func retry(_ invocation: Invocation, _ surroundings: Surroundings) async throws
+        -> ExitCode
+    {
+        try await submit("/tasks/\(try taskID(invocation))/retry", nil, invocation, surroundings)
+    }
+
+    private static func submit(
+        _ path: String, _ body: JSONValue?, _ invocation: Invocation, _ surroundings: Surroundings
+    ) async throws -> ExitCode {
         let chosen = try invocation.text("idempotency-key").map { try IdempotencyKey.checked($0) }
         let key = chosen ?? IdempotencyKey.random()
         let waits = invocation.has("wait")
@@ -22,7 +35,7 @@ package enum TaskCommands {
             "The same command with --idempotency-key \(key) never makes a second one.",
         ])
         let answer = try await client.call(
-            "POST", "/tasks", body: submission.body, headers: [("Idempotency-Key", key)] + screening(invocation),
+            "POST", path, body: body, headers: [("Idempotency-Key", key)] + screening(invocation),
             isRepeatable: true, patience: .seconds(60))
         let task = answer.data
         guard let id = task.text("task_id").flatMap(TaskID.init) else {

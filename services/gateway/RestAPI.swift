@@ -43,6 +43,7 @@ struct RestAPI: Sendable {
         var all = tasks.endpoints + events.endpoints
         all +=
             TraceRoutes(pool: pool, store: artifacts, links: SignedLinks(pool: pool), publicURL: publicURL).endpoints
+        all += RetryRoutes(pool: pool, submit: tasks.submit).endpoints
         all += NudgeRoutes(steering: steering).endpoints
         all += AskRoutes(steering: steering).endpoints
         all += QuestionRoutes(steering: steering).endpoints

@@ -4,7 +4,7 @@ import Store
 /// What somebody wants to do, as far as permission goes.
 enum Verb: String, Sendable, CaseIterable {
     case submitTask, listTasks, readTask, cancelTask
-    /// Speak to its agent, ask it, answer it.
+    /// Speak to its agent, ask it, answer it, have its work done once more.
     case steerTask
     case listRepos, readRepos, changeRepos
     case readAccount, manageTokens, administerUsers

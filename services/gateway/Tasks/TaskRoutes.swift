@@ -111,7 +111,7 @@ struct TaskRoutes: Sendable {
     // MARK: - Submitting
 
     /// Only a submit that makes a task is told as a span: the first of its trace, or a part of its caller's.
-    @Sendable private func submit(_ call: Call) throws -> Reply {
+    @Sendable func submit(_ call: Call) throws -> Reply {
         let (trace, caller) = tracer.enter(call.request.headers["traceparent"])
         let span = tracer.begin(
             "POST /v1/tasks", as: trace, parentID: caller, kind: .server,
