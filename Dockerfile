@@ -37,7 +37,7 @@ RUN --mount=type=secret,id=ca,target=/run/secrets/ca \
     && if [ -s /run/secrets/ca ]; then \
         install -m 644 /run/secrets/ca /usr/local/share/ca-certificates/site.crt && update-ca-certificates; fi \
     && useradd --uid 10001 --no-create-home --home-dir /var/lib/bgagent --shell /usr/sbin/nologin bgagent \
-    # The user is chosen at the start, so a new volume has to let anybody write; one service alone is in it.
+    # The user is chosen at the start, so a new volume has to let anybody write; only services of ours are in it.
     && install -d -m 1777 /var/lib/bgagent /var/lib/bgagent-artifacts
 COPY --chmod=755 ops/images/probe /usr/local/bin/probe
 ENV BGAGENT_HEALTH_HOST=0.0.0.0 BGAGENT_HEALTH_PORT=9090 HOME=/tmp LANG=C.UTF-8

@@ -4,6 +4,7 @@ import HTTPClient
 import HTTPTypes
 import Postgres
 import Store
+import Telemetry
 import Testing
 
 @testable import AgentGateway
@@ -108,19 +109,55 @@ import Testing
         }
     }
 
-    @Test func `a trace goes when its time is over, and not before`() async throws {
-        try await Bench.with(Self.traced) { bench async throws in
+    @Test func `bytes that are gone are told as missing, and the trace begins anew`() async throws {
+        try await Bench.with(Self.traced) { bench in
+            _ = try await Self.send("one", "part=1", to: bench)
+            let key = try #require(try Self.stored(bench)).record.key
+            try DirectoryArtifactStore(directory: "\(bench.directory)/artifacts").remove(key)
+            #expect(try await Self.send("two", "part=2", to: bench).data["bytes"] == 5)
+            let stored = try #require(try Self.stored(bench))
+            #expect(stored.bytes == Self.part("two"))
+            #expect(stored.record.isTruncated)
+        }
+    }
+
+    @Test func `a trace goes when its task has ended long ago, and not before`() async throws {
+        try await Bench.with(Self.traced) { bench in
             _ = try await Self.send("one", "part=1", to: bench)
             let key = try #require(try Self.stored(bench)).record.key
             let store = DirectoryArtifactStore(directory: "\(bench.directory)/artifacts")
-            let sweep = TrajectorySweep(pool: bench.pool, store: store, keep: .seconds(604_800))
+            let sweep = TrajectorySweep(
+                pool: bench.pool, store: store, locks: "\(bench.directory)/locks", keep: .seconds(604_800),
+                log: .silent)
+            let connection = try bench.connection()
+            try connection.query("UPDATE trajectories SET updated_at = now() - interval '8 days'")
+            #expect(try await sweep.runOnce() == 0)
+            try bench.finish()
             #expect(try await sweep.runOnce() == 0)
             #expect(try store.open(key) != nil)
-            try bench.connection().query("UPDATE trajectories SET updated_at = now() - interval '8 days'")
-            #expect(try await sweep.runOnce() == 1)
+            try connection.query("ALTER TABLE tasks DISABLE TRIGGER USER")
+            try connection.query("UPDATE tasks SET completed_at = now() - interval '8 days'")
+            #expect(try await sweep.runOnce() == 2)
             #expect(try store.open(key) == nil)
-            #expect(try TrajectoryStore.find(bench.task, in: try bench.connection()) == nil)
+            #expect(try TrajectoryStore.find(bench.task, in: connection) == nil)
             #expect(try await sweep.runOnce() == 0)
+        }
+    }
+
+    @Test func `bytes that no row speaks of go, and nothing else`() async throws {
+        try await Bench.with(Self.traced) { bench in
+            _ = try await Self.send("one", "part=1", to: bench)
+            let key = try #require(try Self.stored(bench)).record.key
+            let store = DirectoryArtifactStore(directory: "\(bench.directory)/artifacts")
+            let left = "traces/01JZ0000000000000000000001/01JZ0000000000000000000002.jsonl.gz"
+            try store.write([1], to: left, at: 0)
+            try store.write([1], to: "traces/something/else", at: 0)
+            let sweep = TrajectorySweep(
+                pool: bench.pool, store: store, locks: "\(bench.directory)/locks", keep: .seconds(60), log: .silent)
+            #expect(try await sweep.runOnce() == 1)
+            #expect(try store.open(left) == nil)
+            #expect(try store.open("traces/something/else") != nil)
+            #expect(try store.open(key) != nil)
         }
     }
 }

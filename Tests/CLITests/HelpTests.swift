@@ -59,7 +59,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("''", "submit status watch"), ("re", "repo"), ("repo ''", "add list show set remove"),
+        ("''", "submit retry status watch"), ("re", "retry repo"), ("repo ''", "add list show set remove"),
         ("list --output ''", "text json"), ("submit --wa", "--wait"), ("completion ''", "bash zsh fish"),
         ("--profile x wat", "watch"), ("repo add a/b --allow-ci-changes ''", "yes no"), ("submit --repo ''", ""),
     ])

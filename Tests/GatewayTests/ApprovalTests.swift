@@ -68,8 +68,8 @@ import Testing
                 try $0.query("UPDATE repos SET access = 'restricted'"); return
             }
             let eve = try await world.person("eve")
-            #expect(try await world.get("/v1/approvals/\(gate.id)", as: eve).code == "TASK_NOT_FOUND")
-            #expect(try await world.get("/v1/approvals/01JZ0000000000000000000001").code == "TASK_NOT_FOUND")
+            #expect(try await world.get("/v1/approvals/\(gate.id)", as: eve).code == "REQUEST_NOT_FOUND")
+            #expect(try await world.get("/v1/approvals/01JZ0000000000000000000001").code == "REQUEST_NOT_FOUND")
         }
     }
 

@@ -90,6 +90,63 @@ import Testing
         }
     }
 
+    @Test
+    func `where tasks wait, an answer past the deadline is in time until the agent has said that it stops waiting`()
+        async throws
+    {
+        try await World.with { world async throws in
+            let set = try await world.call("PATCH", "/v1/repos/acme/shop", body: ["unanswered_question": "park"])
+            #expect(set.status == 200)
+            let id = try await world.submit()
+            try await world.bring(id, to: .running)
+            let question = try await world.pool.transaction { tx in
+                try QuestionStore.ask(
+                    "Which?", options: [], clientID: "1", seconds: 600, of: try Self.task(id, in: tx), in: tx)
+            }.id
+            try await world.pool.run {
+                try $0.query("UPDATE task_questions SET expires_at = clock_timestamp() - interval '1 minute'")
+                return
+            }
+            #expect(try await world.get("/v1/pending").data.array?.count == 1)
+            #expect(try await Self.answer("up", question, of: id, world).status == 200)
+            let told = try await world.pool.run { try InboxStore.open(id, attempt: 1, in: $0) }
+            #expect(told.map(\.kind) == ["answer"])
+            let state = try await world.pool.transaction { tx in
+                try QuestionStore.expire(question, of: try Self.task(id, in: tx), in: tx)
+            }
+            #expect(state?.state == .answered)
+            #expect(state?.isLate == false)
+        }
+    }
+
+    @Test func `a question that expired is found until its task is parked, and no agent is told a late answer twice`()
+        async throws
+    {
+        try await World.with { world async throws in
+            let (id, question) = try await Self.unanswered("park", world)
+            let pending = try await world.get("/v1/pending").data.array ?? []
+            #expect(pending.compactMap { $0["id"]?.string } == [question])
+            #expect(try await Self.answer("up", question, of: id, world).status == 200)
+            // The agent asks again, because the first answer to its `expire` was lost.
+            let again = try await world.pool.transaction { tx in
+                try QuestionStore.expire(question, of: try Self.task(id, in: tx), in: tx)
+            }
+            #expect(again?.isLate == true)
+            #expect(try await world.get("/v1/pending").data == [])
+        }
+    }
+
+    @Test func `at the end of a task no late answer is taken`() async throws {
+        try await World.with { world async throws in
+            let (id, question) = try await Self.unanswered("park", world)
+            try await world.pool.transaction { tx in
+                try TaskStore.move(try Self.task(id, in: tx), on: .resultReceived, in: tx)
+            }
+            #expect(try await Self.answer("up", question, of: id, world).code == "QUESTION_CLOSED")
+            #expect(try await world.pool.run { try InboxStore.open(id, attempt: 1, in: $0) }.isEmpty)
+        }
+    }
+
     @Test func `a long question leaves room for the whole answer`() async throws {
         try await World.with { world async throws in
             let (id, question) = try await Self.unanswered("park", world)
@@ -98,13 +155,11 @@ import Testing
                 return
             }
             try await Self.park(id, on: question, world)
-            for (letters, asked) in [(2_000, id)] {
-                let text = String(repeating: "a", count: letters)
-                #expect(try await Self.answer(text, question, of: asked, world).status == 200)
-            }
+            let given = String(repeating: "a", count: 2_000)
+            #expect(try await Self.answer(given, question, of: id, world).status == 200)
             let told = try await world.pool.run { try InboxStore.open(id, attempt: 2, in: $0) }
             let text = try #require(told.first?.payload["text"]?.string)
-            #expect(text.hasSuffix(String(repeating: "a", count: 2_000)))
+            #expect(text.hasSuffix(given))
             #expect(text.utf8.count <= 2_048)
         }
     }

@@ -63,7 +63,9 @@ import Testing
                 return
             }
             #expect(try await Self.retry(id, as: ben, world).code == "FORBIDDEN")
-            try await world.pool.run { try $0.query("UPDATE repo_grants SET level = 'steer'"); return }
+            try await world.pool.run {
+                try $0.query("UPDATE repo_grants SET level = 'steer'"); return
+            }
             let first = try await Self.retry(id, as: ben, key: "k", world)
             #expect(first.status == 201)
             #expect(first.data["user_id"]?.string == ben.id.rawValue)
@@ -79,7 +81,9 @@ import Testing
             try await world.bring(id, to: .cancelled)
             #expect(try await Self.retry(id, world).status == 201)
             #expect(try await Self.retry(id, world).status == 429)
-            try await world.pool.run { try $0.query("UPDATE repos SET deleted_at = now()"); return }
+            try await world.pool.run {
+                try $0.query("UPDATE repos SET deleted_at = now()"); return
+            }
             #expect(try await Self.retry(id, world).code == "REPO_NOT_ONBOARDED")
         }
     }

@@ -14,10 +14,10 @@ import Testing
         let store = world.artifacts
         try await world.pool.transaction { tx in
             guard let task = try TaskStore.load(id, in: tx) else { throw StoreError.noRow("tasks") }
-            let record = try TrajectoryStore.lock(task, in: tx)
+            let record = try TrajectoryStore.begin(task, in: tx)
             try store.write(Array("\(text)and more".utf8), to: record.key, at: 0)
             _ = try TrajectoryStore.advance(
-                record, by: text.utf8.count, isTruncated: false, isComplete: false, in: tx)
+                record, at: 0, by: text.utf8.count, isTruncated: false, isComplete: false, in: tx)
         }
     }
 

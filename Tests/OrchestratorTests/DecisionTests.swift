@@ -16,7 +16,8 @@ import Testing
     @Test func `a task is parked while it runs, unless it is being cancelled, and given up in the end`() {
         #expect(Self.decide(.sessionEnded, .running, outcome: .parked) == .park)
         #expect(Self.decide(.sessionEnded, .running, cancel: true, outcome: .parked) == .accept)
-        #expect(Self.decide(.sessionEnded, .awaitingApproval, outcome: .parked) == .accept)
+        #expect(Self.decide(.sessionEnded, .awaitingApproval, outcome: .parked) == .park)
+        #expect(Self.decide(.sessionEnded, .hydrating, outcome: .parked) == .loseAttempt)
         #expect(Self.decide(.timerDue, .parked, timer: .parked) == .giveUpParked)
         for status in TaskStatus.allCases where status != .parked {
             #expect(Self.isIgnored(Self.decide(.timerDue, status, timer: .parked)))

@@ -137,9 +137,8 @@ def test_payloads_with_and_without_policies_fit_their_schema() -> None:
     plain = make_payload(task=task)
     assert breaches("session/session", plain) == []
     assert breaches("session/session", {**plain, "policies": POLICIES, "allowances": ["rule:push"]}) == []
-    without = {**POLICIES, "gates": False}
     parking = {"unanswered_question": "park", "trace": True}
-    assert breaches("session/session", {**plain, "policies": without, **parking}) == []
+    assert breaches("session/session", {**plain, "rules": POLICIES, **parking}) == []
     assert breaches("session/session", {**plain, "policies": ["forbid"]}) != []
     assert breaches("session/session", {**plain, "unanswered_question": "guess"}) != []
 

@@ -128,7 +128,8 @@ class HardOnly(Asking):
 
 async def test_without_gates_hard_rules_hold_and_nothing_waits_for_a_person(world: World) -> None:
     verdicts: list[Verdict] = []
-    world.gateway.payload["policies"] = {**POLICIES, "gates": False}
+    world.gateway.payload.pop("policies", None)
+    world.gateway.payload["rules"] = POLICIES
     world.policy = lambda session: HardOnly()
 
     async def work(run: ScriptedRunner) -> None:
@@ -145,7 +146,8 @@ async def test_without_gates_hard_rules_hold_and_nothing_waits_for_a_person(worl
 async def test_without_gates_policies_that_cannot_be_loaded_let_no_tool_run(world: World) -> None:
     verdicts: list[Verdict] = []
     work = governed(world, verdicts)
-    world.gateway.payload["policies"] = {**POLICIES, "gates": False}
+    world.gateway.payload.pop("policies", None)
+    world.gateway.payload["rules"] = POLICIES
     world.policy = None
     assert await world.run(work) == 0
     assert verdicts == [Verdict(False, "this task has policies that could not be loaded")]

@@ -59,7 +59,9 @@ package enum VerbTable {
                 Option("override-screening", .flag, "let the text through all the same (admins)"),
                 Option("idempotency-key", .text("KEY"), "the same key never makes a second task (default: random)"),
             ],
-            notes: ["It keeps the limits of the earlier one; what was allowed to its agent is asked for again.", waitCodes],
+            notes: [
+                "It keeps the limits of the earlier one; what was allowed to its agent is asked for again.", waitCodes,
+            ],
             body: TaskCommands.retry),
         Verb(
             "status", "say where a task stands", arguments: [task],

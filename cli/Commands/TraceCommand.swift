@@ -1,5 +1,6 @@
 import Domain
 import FoundationEssentials
+import Glibc
 
 /// `bgagent trace download`: the trajectory of a task's agent, as a file.
 package enum TraceCommand {
@@ -38,13 +39,22 @@ package enum TraceCommand {
 
     /// For its owner alone: it holds the repository's text. Whole or not at all.
     private static func write(_ bytes: [UInt8], _ path: String) throws {
-        let draft = "\(path).part"
-        do {
-            try Data(bytes).write(to: URL(filePath: draft))
-            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: draft)
-            if FileManager.default.fileExists(atPath: path) { try FileManager.default.removeItem(atPath: path) }
-            try FileManager.default.moveItem(atPath: draft, toPath: path)
-        } catch {
+        var draft = Array("\(path).XXXXXX".utf8CString)
+        // Made for us alone, and by a name that nobody has.
+        let descriptor = draft.withUnsafeMutableBufferPointer { name in name.baseAddress.map { mkstemp($0) } ?? -1 }
+        var isWritten = descriptor >= 0
+        if isWritten {
+            var rest = bytes[...]
+            while isWritten, !rest.isEmpty {
+                let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+                if count < 0 && errno == EINTR { continue }
+                isWritten = count > 0
+                if isWritten { rest = rest.dropFirst(count) }
+            }
+            isWritten = close(descriptor) == 0 && isWritten && rename(draft, path) == 0
+            if !isWritten { unlink(draft) }
+        }
+        guard isWritten else {
             throw UserError("cannot write '\(Text.visible(path))'", "Name another place with --file.")
         }
     }

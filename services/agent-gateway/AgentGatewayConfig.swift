@@ -51,8 +51,10 @@ struct AgentGatewayConfig: Sendable {
         artifacts = environment.artifacts(dataDirectory: service.dataDirectory)
         traceKeep = environment.duration(
             "BGAGENT_TRACE_KEEP", default: .seconds(604_800), in: .seconds(60) ... .seconds(31_536_000),
-            "how long a task's trace is kept after its last part")
+            "how long a task's trace is kept after the task's end")
     }
+
+    var lockDirectory: String { "\(service.dataDirectory)/locks" }
 
     /// Git with the askpass script of this installation.
     var git: GitCommand {

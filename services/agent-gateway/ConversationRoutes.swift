@@ -70,10 +70,13 @@ struct ConversationRoutes: Sendable {
     }
 
     private static func told(_ record: QuestionRecord) -> JSONValue {
+        // What came late comes as a nudge, and would otherwise be told twice.
+        let state = record.isLate ? .expired : record.state
         var told: [String: JSONValue] = [
-            "question_id": .string(record.id), "state": .string(record.state.rawValue),
+            "question_id": .string(record.id), "state": .string(state.rawValue),
             "deadline": .string(record.expiresAt.iso8601), "remaining_s": .number(record.remainingSeconds),
         ]
+        if record.isLate { return .object(told) }
         if let answer = record.answer { told["text"] = .string(answer) }
         if let name = record.answeredBy { told["from"] = .string(name) }
         return .object(told)

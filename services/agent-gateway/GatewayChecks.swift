@@ -1,3 +1,4 @@
+import Artifacts
 import Config
 import Domain
 import HTTPClient
@@ -10,6 +11,7 @@ struct GatewayChecks: Sendable {
     private let model: ModelConfig
     private let git: GitCommand
     private let data: String
+    private let artifacts: String
     private let http = HTTPClient(.init(name: "model-check", threads: 1))
     private let threads = IOThreads(name: "git-check", count: 1)
     /// Before it git does not take its settings from the environment.
@@ -19,11 +21,13 @@ struct GatewayChecks: Sendable {
         model = config.model
         git = config.git
         data = config.service.dataDirectory
+        artifacts = config.artifacts.directory
     }
 
     func add(to checks: CheckList) {
-        let data = self.data
+        let (data, artifacts) = (self.data, self.artifacts)
         checks.add { [DiskSpace.check(data)] }
+        if !artifacts.hasPrefix(data + "/") { checks.add { [DiskSpace.check(artifacts)] } }
         checks.addOutside { [await checkModel()] }
         checks.addOutside { [await checkGit()] }
     }

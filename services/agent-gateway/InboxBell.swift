@@ -4,7 +4,8 @@ import Threads
 /// Agents that wait for something in their task's inbox. A ring makes them look at once; nothing depends on it, because
 /// they also look now and then by themselves.
 final class InboxBell: Sendable {
-    /// What people do that puts something into an inbox. An agent's own events, the most by far, do not ring.
+    /// What people do that puts something into an inbox, but for their questions, which are no events and can wait for the
+    /// next look. An agent's own events, the most by far, do not ring.
     static let events: [TaskEventType] = [.nudgeAccepted, .approvalDecided, .questionAnswered, .cancelRequested]
 
     /// A place to wait at, from the moment of its making on: what rings before the wait is heard as well.

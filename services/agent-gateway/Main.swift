@@ -32,7 +32,9 @@ struct AgentGateway {
         let sweep = StagingSweep(
             pool: runtime.pool, directory: config.service.dataDirectory, keep: config.stagingKeep, log: runtime.log)
         GatewayChecks(config).add(to: runtime.checks)
-        let traces = TrajectorySweep(pool: runtime.pool, store: config.artifacts, keep: config.traceKeep)
+        let traces = TrajectorySweep(
+            pool: runtime.pool, store: config.artifacts, locks: config.lockDirectory, keep: config.traceKeep,
+            log: runtime.log)
         await runtime.runAndExit([
             Periodic("staging sweep", every: .seconds(600), log: runtime.log) { try await sweep.runOnce() },
             Periodic("trace sweep", every: .seconds(600), log: runtime.log) { try await traces.runOnce() },
@@ -73,7 +75,9 @@ struct AgentGateway {
             metrics: metrics, tracer: tracer, log: log)
         var router = AgentRouter.make()
         sessions.add(to: &router)
-        TrajectoryRoutes(pool: pool, access: sessions.access, store: config.artifacts).add(to: &router)
+        TrajectoryRoutes(
+            pool: pool, access: sessions.access, store: config.artifacts, locks: config.lockDirectory
+        ).add(to: &router)
         git.add(to: &router)
         model.add(to: &router)
         return (router, model.service)

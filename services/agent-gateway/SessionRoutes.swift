@@ -81,8 +81,8 @@ struct SessionRoutes: Sendable {
     private func addRules(
         of task: TaskRecord, to payload: inout [String: JSONValue], in connection: Connection
     ) throws {
-        payload["policies"] = [
-            "gates": .bool(task.settings["approval_gates"]?.bool ?? false),
+        // An agent of an earlier release takes `policies` for gates and knows nothing of `rules`.
+        payload[ApprovalStore.hasGates(task) ? "policies" : "rules"] = [
             "text": task.settings["policies"] ?? "",
             // Where nobody says, the rules do, and none of them waits longer than this.
             "approval_timeout_s": .integer(task.settings["approval_timeout_s"]?.integer ?? 3_600),

@@ -21,7 +21,7 @@ struct StagingSweep: Sendable {
     func runOnce() async throws -> Int {
         let keep = self.keep.inSeconds
         let staging = try await clear(
-            [("staging", ""), ("locks", "task-")],
+            [("staging", ""), ("locks", "task-"), ("locks", "trace-")],
             keeping: "completed_at IS NULL OR completed_at > clock_timestamp() - make_interval(secs => \(keep))")
         let artifacts = try await clear([("artifacts", "")], keeping: "true")
         if staging + artifacts > 0 { log.info("staging cleared", ["tasks": staging, "deleted_tasks": artifacts]) }

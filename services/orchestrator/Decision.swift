@@ -47,7 +47,9 @@ enum Decision {
         case (.taskAdmitted, .hydrating): return .prepare
         case (.sessionStarted, .hydrating): return .run
         // A cancel that came meanwhile is finalized as one.
-        case (.sessionEnded, .running) where outcome == .parked && !cancelRequested: return .park
+        case (.sessionEnded, .running) where outcome == .parked && !cancelRequested,
+            (.sessionEnded, .awaitingApproval) where outcome == .parked && !cancelRequested:
+            return .park
         case (.sessionEnded, .running), (.sessionEnded, .awaitingApproval): return .accept
         // It ended before it was seen to run: there is nothing to verify.
         case (.sessionEnded, .hydrating): return .loseAttempt

@@ -13,7 +13,7 @@ enum OrchestratorFailures {
     static let unanswered = TaskFailure(
         code: "question_unanswered", category: .timeout, title: "Nobody answered the agent's question",
         description: "The task was put aside until somebody would answer, and nobody did.",
-        remedy: "Submit again, and say in the text what the agent wanted to know.")
+        remedy: "Do it once more (bgagent retry), and answer this time. What was done is kept as its checkpoint.")
 
     static func noPushPermission(_ repo: RepoName) -> TaskFailure {
         TaskFailure(

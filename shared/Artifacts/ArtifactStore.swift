@@ -3,6 +3,9 @@
 ///
 /// The one implementation is a directory. Another, such as an object store, has to keep the promise of `write` alone.
 package protocol ArtifactStore: Sendable {
+    /// How many bytes an object has; 0 when there is none.
+    func count(_ key: String) throws -> Int64
+
     /// Makes `bytes` what the object holds from `offset` on, and nothing behind them. Durable when it returns.
     ///
     /// The same call may come again after a crash, and then does the same. What lies before `offset` is left as it is.
@@ -16,6 +19,9 @@ package protocol ArtifactStore: Sendable {
 
     /// Does nothing when there is none.
     func remove(_ key: String) throws
+
+    /// All keys below a prefix, which is a key without its last parts. In no order.
+    func keys(below prefix: String) throws -> [String]
 }
 
 /// An open object. It stays readable while it is open, also when it is removed meanwhile.
@@ -29,4 +35,11 @@ package protocol ArtifactReader: AnyObject, Sendable {
 /// An object could not be kept, read or removed.
 package struct ArtifactError: Error, CustomStringConvertible, Sendable {
     package let description: String
+    /// There is no room for more.
+    package let isFull: Bool
+
+    package init(description: String, isFull: Bool = false) {
+        self.description = description
+        self.isFull = isFull
+    }
 }

@@ -4,9 +4,11 @@ import Glibc
 
 /// Artifacts as files below a directory, which all processes that use them share.
 package struct DirectoryArtifactStore: ArtifactStore {
-    private let directory: String
+    package let directory: String
 
     package init(directory: String) { self.directory = directory }
+
+    package func count(_ key: String) throws -> Int64 { try open(key)?.count() ?? 0 }
 
     package func write(_ bytes: [UInt8], to key: String, at offset: Int64) throws {
         let path = try path(key)
@@ -47,6 +49,20 @@ package struct DirectoryArtifactStore: ArtifactStore {
         guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
     }
 
+    package func keys(below prefix: String) throws -> [String] {
+        let root = try path(prefix)
+        guard FileManager.default.fileExists(atPath: root) else { return [] }
+        do {
+            return try FileManager.default.subpathsOfDirectory(atPath: root)
+                .filter { !isFolder("\(root)/\($0)") }.map { "\(prefix)/\($0)" }
+        } catch { throw ArtifactError(description: "cannot list \(root): \(error)") }
+    }
+
+    private func isFolder(_ path: String) -> Bool {
+        var info = stat()
+        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// A new file's name is durable with its directory.
     private func settle(_ folder: String) throws {
         let descriptor = Glibc.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -65,7 +81,10 @@ package struct DirectoryArtifactStore: ArtifactStore {
     }
 
     private func failure(_ action: String, _ path: String) -> ArtifactError {
-        ArtifactError(description: "cannot \(action) \(path): \(String(cString: strerror(errno)))")
+        let code = errno
+        return ArtifactError(
+            description: "cannot \(action) \(path): \(String(cString: strerror(code)))",
+            isFull: code == ENOSPC || code == EDQUOT)
     }
 }
 

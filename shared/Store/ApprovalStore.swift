@@ -114,6 +114,9 @@ package enum ApprovalStore {
         return record
     }
 
+    /// Whether a task's agent asks people before it does what the soft rules name.
+    package static func hasGates(_ task: TaskRecord) -> Bool { task.settings["approval_gates"]?.bool ?? false }
+
     /// How many gates a task may still open.
     package static func left(_ task: TaskRecord, in connection: Connection) throws -> Int {
         let opened = try connection.query(

@@ -26,7 +26,8 @@ package enum ParkingStore {
         if let asked { told["question_id"] = .string(asked.id) }
         let parked = try TaskStore.move(
             task, on: .parked, changes, event: .taskParked, metadata: .object(told), in: tx)
-        if let asked, asked.state == .answered {
+        // Only what this attempt asked: a result that names anything else waits like all others.
+        if let asked, asked.attempt == task.attempt, asked.state == .answered, asked.isLate {
             try wake(parked, asked.id, in: tx)
         } else {
             try TimerStore.set(.parked, of: task.id, attempt: task.attempt, inSeconds: limitSeconds, in: tx)

@@ -25,11 +25,14 @@ package struct QuestionRecord: Sendable {
     package let askedAt: Timestamp
     package let expiresAt: Timestamp
     package let remainingSeconds: Double
+    /// The answer came after the agent had stopped waiting.
+    package let isLate: Bool
 
     fileprivate static let columns: Query = """
         q.question_id, q.task_id, t.repo, q.attempt::bigint, q.question, q.options::text, q.state, q.answer,
         u.name AS answered_by, q.asked_at, q.expires_at,
-        greatest(0, extract(epoch FROM q.expires_at - clock_timestamp()))::float8 AS remaining_s
+        greatest(0, extract(epoch FROM q.expires_at - clock_timestamp()))::float8 AS remaining_s,
+        q.is_late
         """
     fileprivate static let tables: Query = """
          FROM task_questions q JOIN tasks t USING (task_id) LEFT JOIN users u ON u.user_id = q.answered_by
@@ -48,6 +51,7 @@ package struct QuestionRecord: Sendable {
         askedAt = try row.get("asked_at", as: Timestamp.self)
         expiresAt = try row.get("expires_at", as: Timestamp.self)
         remainingSeconds = try row.get("remaining_s", as: Double.self)
+        isLate = try row.get("is_late", as: Bool.self)
     }
 }
 
@@ -93,7 +97,8 @@ package enum QuestionStore {
         return try connection.query(query).first.map(QuestionRecord.init(row:))
     }
 
-    /// Open ones, the most urgent first.
+    /// Open ones, the most urgent first; then those that nobody answered in time and that somebody still may: their task
+    /// waits for it, or is about to.
     ///
     /// - Parameters:
     ///   - viewer: whose tasks and grants count; nil = everybody's.
@@ -101,16 +106,27 @@ package enum QuestionStore {
     package static func open(
         for viewer: UserID?, of task: TaskID? = nil, in connection: Connection
     ) throws -> [QuestionRecord] {
-        let query: Query =
+        let seen: Query = """
+            (\(task?.rawValue)::text IS NULL OR q.task_id = \(task?.rawValue)) AND \(GrantStore.isSeen(by: viewer))
+            """
+        let open: Query =
             "SELECT " + QuestionRecord.columns + QuestionRecord.tables + """
-                 WHERE (q.state = 'open' AND q.expires_at > clock_timestamp()
-                        OR q.state = 'expired' AND t.status = 'PARKED' AND t.wake_condition ->> 'id' = q.question_id)
-                    AND (\(task?.rawValue)::text IS NULL OR q.task_id = \(task?.rawValue))
-                    AND \(GrantStore.isSeen(by: viewer))
+                 WHERE q.state = 'open' AND (q.expires_at > clock_timestamp() OR \(parks)) AND \(seen)
                 ORDER BY q.expires_at, q.question_id LIMIT 100
                 """
-        return try connection.query(query).map(QuestionRecord.init(row:))
+        let waiting: Query =
+            "SELECT " + QuestionRecord.columns + QuestionRecord.tables + """
+                 WHERE t.status IN ('RUNNING', 'AWAITING_APPROVAL', 'PARKED') AND \(parks)
+                    AND q.state = 'expired' AND q.attempt = t.attempt
+                    AND (t.status <> 'PARKED' OR t.wake_condition ->> 'id' = q.question_id) AND \(seen)
+                ORDER BY q.question_id LIMIT 100
+                """
+        return try (connection.query(open).map { $0 } + connection.query(waiting).map { $0 })
+            .map(QuestionRecord.init(row:))
     }
+
+    /// Whether a task waits for an answer however long it takes; of the table alias `t`.
+    private static var parks: Query { "t.settings ->> 'unanswered_question' = 'park'" }
 
     /// The first answer counts. Where the repository parks tasks, one that comes after the deadline counts as well: it
     /// reaches the agent as a nudge, and wakes the task if it was parked. False: it was answered, expired or void before.
@@ -123,7 +139,8 @@ package enum QuestionStore {
             """
             UPDATE task_questions SET state = 'answered', answer = \(text), answered_by = \(user.rawValue),
                 closed_at = clock_timestamp()
-            WHERE question_id = \(question.id) AND state = 'open' AND expires_at > clock_timestamp()
+            WHERE question_id = \(question.id) AND state = 'open'
+                AND (expires_at > clock_timestamp() OR \(waitsForEver(task)))
             """)
         let isInTime = answered.affected == 1
         if isInTime {
@@ -145,13 +162,18 @@ package enum QuestionStore {
         return true
     }
 
+    private static func waitsForEver(_ task: TaskRecord) -> Bool {
+        task.settings["unanswered_question"]?.string == UnansweredQuestion.park.rawValue
+    }
+
     private static func answerLate(
         _ question: QuestionRecord, _ text: String, of task: TaskRecord, by user: UserID, in tx: Connection
     ) throws -> Bool {
-        guard task.settings["unanswered_question"]?.string == UnansweredQuestion.park.rawValue else { return false }
+        // At the end of a task no agent comes any more that could hear it.
+        guard waitsForEver(task), task.status != .finalizing else { return false }
         return try tx.query(
             """
-            UPDATE task_questions SET state = 'answered', answer = \(text), answered_by = \(user.rawValue)
+            UPDATE task_questions SET state = 'answered', answer = \(text), answered_by = \(user.rawValue), is_late = true
             WHERE question_id = \(question.id) AND state = 'expired'
             """
         ).affected == 1

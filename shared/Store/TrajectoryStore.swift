@@ -31,9 +31,9 @@ package struct TrajectoryRecord: Sendable {
 
 /// The rows of trajectories. A row is written after the bytes it speaks of, so that it never promises what is not there.
 package enum TrajectoryStore {
-    /// The row of a task's trajectory, made where there is none, locked, and turned to this attempt: whose parts are
-    /// counted from 1 and follow what an earlier attempt has sent.
-    package static func lock(_ task: TaskRecord, in tx: Connection) throws -> TrajectoryRecord {
+    /// The row of a task's trajectory, made where there is none and turned to this attempt, whose parts are counted from
+    /// 1 and follow what an earlier attempt has sent. It comes before the bytes, so that no bytes are without one.
+    package static func begin(_ task: TaskRecord, in tx: Connection) throws -> TrajectoryRecord {
         let key = "traces/\(task.userID.rawValue)/\(task.id.rawValue).jsonl.gz"
         return try TrajectoryRecord(
             row: tx.query(
@@ -48,19 +48,24 @@ package enum TrajectoryStore {
             ).only())
     }
 
-    /// Counts a part that was written. The last one is an event.
+    /// Counts a part that was written at an offset: less than the row's bytes where what they speak of is gone. The last
+    /// part is an event. Nil: the row has moved on since it was read.
+    ///
+    /// - Parameter tx: holds the attempt's session, behind its task's head.
     package static func advance(
-        _ record: TrajectoryRecord, by bytes: Int, isTruncated: Bool, isComplete: Bool, in tx: Connection
-    ) throws -> TrajectoryRecord {
-        let grown = try TrajectoryRecord(
-            row: tx.query(
-                """
-                UPDATE trajectories j SET part = j.part + 1, bytes = j.bytes + \(Int64(bytes)),
-                    is_truncated = j.is_truncated OR \(isTruncated), is_complete = j.is_complete OR \(isComplete),
-                    updated_at = clock_timestamp()
-                WHERE j.task_id = \(record.taskID.rawValue) RETURNING \(TrajectoryRecord.columns)
-                """
-            ).only())
+        _ record: TrajectoryRecord, at offset: Int64, by bytes: Int, isTruncated: Bool, isComplete: Bool,
+        in tx: Connection
+    ) throws -> TrajectoryRecord? {
+        let rows = try tx.query(
+            """
+            UPDATE trajectories j SET part = j.part + 1, bytes = \(offset + Int64(bytes)),
+                is_truncated = j.is_truncated OR \(isTruncated) OR \(offset) < j.bytes,
+                is_complete = j.is_complete OR \(isComplete), updated_at = clock_timestamp()
+            WHERE j.task_id = \(record.taskID.rawValue) AND j.attempt = \(Int32(record.attempt))
+                AND j.part = \(Int32(record.part)) AND j.bytes = \(record.bytes)
+            RETURNING \(TrajectoryRecord.columns)
+            """)
+        guard let grown = try rows.first.map(TrajectoryRecord.init(row:)) else { return nil }
         try tx.query(
             "UPDATE task_heads SET trajectory_bytes = \(grown.bytes) WHERE task_id = \(record.taskID.rawValue)")
         if isComplete {
@@ -75,8 +80,8 @@ package enum TrajectoryStore {
     }
 
     /// Says that what comes next is not kept, so that whoever reads the rest knows.
-    package static func truncate(_ task: TaskID, in tx: Connection) throws {
-        try tx.query("UPDATE trajectories SET is_truncated = true WHERE task_id = \(task.rawValue)")
+    package static func truncate(_ task: TaskID, in connection: Connection) throws {
+        try connection.query("UPDATE trajectories SET is_truncated = true WHERE task_id = \(task.rawValue)")
     }
 
     /// Nil when nothing is stored.
@@ -86,33 +91,46 @@ package enum TrajectoryStore {
         ).first.map(TrajectoryRecord.init(row:))
     }
 
-    /// What nothing was added to for so long, oldest first.
+    /// The next of those whose task ended so long ago, or is deleted, and to which nothing was added since; by age, from
+    /// behind `after` on.
     package static func expired(
-        afterSeconds: Double, limit: Int, in connection: Connection
-    ) throws -> [TrajectoryRecord] {
-        try connection.query(
+        afterSeconds: Double, after: TrajectoryRecord?, in connection: Connection
+    ) throws -> TrajectoryRecord? {
+        var query: Query = """
+            SELECT \(TrajectoryRecord.columns) FROM trajectories j LEFT JOIN tasks t USING (task_id)
+            WHERE \(isOver(afterSeconds))
             """
-            SELECT \(TrajectoryRecord.columns) FROM trajectories j
-            WHERE j.updated_at < now() - make_interval(secs => \(afterSeconds)) ORDER BY j.updated_at LIMIT \(limit)
-            """
-        ).map(TrajectoryRecord.init(row:))
+        if let after { query += " AND (j.updated_at, j.task_id) > (\(after.updatedAt), \(after.taskID.rawValue))" }
+        query += " ORDER BY j.updated_at, j.task_id LIMIT 1"
+        return try connection.query(query).first.map(TrajectoryRecord.init(row:))
     }
 
-    /// Removes a trajectory with `remove`, under its lock: no part can come in between.
-    ///
-    /// - Returns: false when it was added to meanwhile, or somebody else removes it.
-    package static func remove(
-        _ task: TaskID, afterSeconds: Double, in tx: Connection, _ remove: (String) throws -> Void
-    ) throws -> Bool {
-        let rows = try tx.query(
+    /// Forgets a trajectory; its bytes are then nobody's. False when it was added to meanwhile.
+    package static func remove(_ task: TaskID, afterSeconds: Double, in tx: Connection) throws -> Bool {
+        try tx.query(TaskLog.lockHead(task))
+        let removed = try tx.query(
             """
-            SELECT object_key FROM trajectories WHERE task_id = \(task.rawValue)
-                AND updated_at < now() - make_interval(secs => \(afterSeconds)) FOR UPDATE SKIP LOCKED
+            DELETE FROM trajectories WHERE task_id IN (
+                SELECT j.task_id FROM trajectories j LEFT JOIN tasks t USING (task_id)
+                WHERE j.task_id = \(task.rawValue) AND \(isOver(afterSeconds)))
             """)
-        guard let row = rows.first else { return false }
-        try remove(try row.get("object_key", as: String.self))
-        try tx.query("DELETE FROM trajectories WHERE task_id = \(task.rawValue)")
+        guard removed.affected == 1 else { return false }
         try tx.query("UPDATE task_heads SET trajectory_bytes = NULL WHERE task_id = \(task.rawValue)")
         return true
+    }
+
+    /// Which of these objects no row speaks of.
+    package static func unknown(_ keys: [String], in connection: Connection) throws -> Set<String> {
+        let known = try connection.query("SELECT object_key FROM trajectories WHERE object_key = ANY(\(keys))").map {
+            try $0.get("object_key", as: String.self)
+        }
+        return Set(keys).subtracting(known)
+    }
+
+    private static func isOver(_ seconds: Double) -> Query {
+        """
+        j.updated_at < now() - make_interval(secs => \(seconds))
+            AND (t.task_id IS NULL OR t.completed_at < now() - make_interval(secs => \(seconds)))
+        """
     }
 }

@@ -127,17 +127,14 @@ def _parse(data: Mapping[str, Any]) -> Session:
         cancel_requested=bool(data.get("cancel_requested")),
         last_client_seq=int(data.get("last_client_seq") or 0),
         tools=tuple(data.get("tools") or ("Bash", "Read", "Write", "Edit", "Grep", "Glob")),
-        policies=_policies(data.get("policies")),
+        policies=_policies(data.get("policies"), gates=True) or _policies(data.get("rules"), gates=False),
         allowances=tuple(map(str, data.get("allowances") or ())),
         park_unanswered=data.get("unanswered_question") == "park",
     )
 
 
-def _policies(data: Mapping[str, Any] | None) -> PolicyText | None:
-    """None where policies are not in force; what is there but unreadable is malformed, not nothing."""
+def _policies(data: Mapping[str, Any] | None, *, gates: bool) -> PolicyText | None:
+    """None where they are not in force; what is there but unreadable is malformed, not nothing."""
     if not data:
         return None
-    text, gates = str(data["text"]), data.get("gates", True)
-    if not isinstance(gates, bool):
-        raise TypeError(f"gates is {gates!r}")
-    return PolicyText(text, int(data["approval_timeout_s"]), int(data["gates_left"]), gates)
+    return PolicyText(str(data["text"]), int(data["approval_timeout_s"]), int(data["gates_left"]), gates)

@@ -1,6 +1,7 @@
 import Domain
 import HTTPServer
 import HTTPTypes
+import Postgres
 import Store
 
 /// Deciding what agents want to do. The first decision counts; the same one again is no second one.
@@ -74,7 +75,8 @@ struct ApprovalRoutes: Sendable {
 
     @Sendable private func lookUp(_ call: Call) throws -> Reply {
         let id = call.path("request_id")
-        let found = try steering.reading(call, taskOf: { try ApprovalStore.task(of: id, in: $0) }) {
+        let find = { (connection: Connection) in try ApprovalStore.task(of: id, in: connection) }
+        let found = try steering.reading(call, taskOf: find, orElse: Self.notFound) {
             try ApprovalStore.find(id, of: $0, in: $1)
         }
         guard let found else { throw Self.notFound }
@@ -130,7 +132,7 @@ struct ApprovalRoutes: Sendable {
         }
     }
 
-    private static let notFound = APIError(404, "REQUEST_NOT_FOUND", "there is no such request of this task")
+    private static let notFound = APIError(404, "REQUEST_NOT_FOUND", "there is no such request")
 }
 
 extension JSONWriter {

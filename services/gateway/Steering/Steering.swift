@@ -32,21 +32,23 @@ struct Steering: Sendable {
     /// A read for somebody who may see the task.
     func reading<Result>(_ call: Call, _ work: (TaskID, Connection) throws -> Result) throws -> Result {
         let id = try call.taskID()
-        return try reading(call, taskOf: { _ in id }, work)
+        return try reading(call, taskOf: { _ in id }, orElse: .taskNotFound, work)
     }
 
-    /// The same for something that names its task itself. 404 where there is no such thing, and where its task is none of
-    /// the caller's.
+    /// The same for something that names its task itself.
+    ///
+    /// - Parameter missing: the answer where there is no such thing, and where its task is none of the caller's.
     func reading<Result>(
-        _ call: Call, taskOf find: (Connection) throws -> TaskID?, _ work: (TaskID, Connection) throws -> Result
+        _ call: Call, taskOf find: (Connection) throws -> TaskID?, orElse missing: APIError,
+        _ work: (TaskID, Connection) throws -> Result
     ) throws -> Result {
         let caller = try call.principal()
         _ = try call.query { _ in }
         return try pool.withConnection { connection in
             guard let id = try find(connection),
                 let standing = try GrantStore.standing(of: caller.userID, to: id, in: connection)
-            else { throw APIError.taskNotFound }
-            try caller.require(.readTask, .task(standing))
+            else { throw missing }
+            try caller.require(.readTask, .task(standing), hidden: missing)
             return try work(id, connection)
         }
     }

@@ -1,3 +1,11 @@
+-- First, because a submit reads it before it writes a head.
+-- What becomes of a task whose question nobody answered in time.
+ALTER TABLE repos ADD COLUMN unanswered_question text NOT NULL DEFAULT 'continue'
+    CHECK (unanswered_question IN ('continue', 'park'));
+
+-- An answer that came after its agent had stopped waiting: it travels as a nudge, and no agent is told it as the answer.
+ALTER TABLE task_questions ADD COLUMN is_late boolean NOT NULL DEFAULT false;
+
 -- Trajectories: one file per task, in the artifact store. What its row says is of it; what lies behind is no part of it.
 -- No key to the task: the row goes after its file, however early the task is deleted.
 CREATE TABLE trajectories (
@@ -24,10 +32,6 @@ CREATE TABLE signing_keys (
     key        bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
-
--- What becomes of a task whose question nobody answered in time.
-ALTER TABLE repos ADD COLUMN unanswered_question text NOT NULL DEFAULT 'continue'
-    CHECK (unanswered_question IN ('continue', 'park'));
 
 -- Time in which a task is put aside is time of waiting for people.
 CREATE OR REPLACE FUNCTION guard_task_update() RETURNS trigger LANGUAGE plpgsql AS $$
