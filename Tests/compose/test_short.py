@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from Tests.compose import document
-from Tests.compose.installation import Installation
+from Tests.compose.installation import WORDS, Installation
 from Tests.system.waiting import until
 
 BLOCKS = document.blocks()
@@ -78,6 +79,17 @@ def test_a_failing_test_becomes_a_pull_request_by_an_agent_in_a_container(rehear
     assert "== acme/pricing: pull request #" in shown
     assert "== Slack" in shown and "== mail to" in shown
     until("its container is gone", lambda: not rehearsal.sandboxes(), 30)
+
+
+def test_a_trace_passes_from_the_sandbox_to_whoever_has_its_link(rehearsal: Installation) -> None:
+    task = str(rehearsal.ask("submit", "--repo", "acme/pricing", "--trace", WORDS)["task_id"])
+    until("the task has ended", lambda: rehearsal.status(task)["status"] == "COMPLETED", 120)
+    # Two services share the files, and one of them may only read. The shell takes the bytes as they are.
+    line = 'scripts/bgagent trace download "$0" --file - | gunzip | head -n 1'
+    first = json.loads(rehearsal.run(["bash", "-o", "pipefail", "-c", line, task]))
+    assert (first["type"], first["task_id"], first["attempt"]) == ("header", task, 1)
+    kept = rehearsal.ask("trace", "download", task, "--file", "/tmp/trace.gz")
+    assert kept["complete"] and not kept["truncated"]
 
 
 def service(container: dict[str, Any]) -> str:

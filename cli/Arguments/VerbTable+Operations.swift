@@ -19,7 +19,7 @@ extension VerbTable {
             "trace download", "fetch all that a task's agent said and did",
             arguments: [task],
             options: [
-                Option("file", .file, "where to write it (default: TASK.jsonl.gz)"),
+                Option("file", .file, "where to write it (default: TASK.jsonl.gz); - is stdout"),
                 Option("force", .flag, "write over a file that is there", short: "f"),
             ],
             notes: [
