@@ -85,7 +85,7 @@ def test_a_trace_passes_from_the_sandbox_to_whoever_has_its_link(rehearsal: Inst
     task = str(rehearsal.ask("submit", "--repo", "acme/pricing", "--trace", WORDS)["task_id"])
     until("the task has ended", lambda: rehearsal.status(task)["status"] == "COMPLETED", 120)
     # Two services share the files, and one of them may only read. The shell takes the bytes as they are.
-    line = 'scripts/bgagent trace download "$0" --file - | gunzip | head -n 1'
+    line = 'scripts/bgagent trace download "$0" --file - | gunzip | sed -n 1p'
     first = json.loads(rehearsal.run(["bash", "-o", "pipefail", "-c", line, task]))
     assert (first["type"], first["task_id"], first["attempt"]) == ("header", task, 1)
     kept = rehearsal.ask("trace", "download", task, "--file", "/tmp/trace.gz")
