@@ -90,6 +90,7 @@ def test_a_trace_passes_from_the_sandbox_to_whoever_has_its_link(rehearsal: Inst
     assert (first["type"], first["task_id"], first["attempt"]) == ("header", task, 1)
     kept = rehearsal.ask("trace", "download", task, "--file", "/tmp/trace.gz")
     assert kept["complete"] and not kept["truncated"]
+    until("its container is gone", lambda: not rehearsal.sandboxes(), 30)
 
 
 def service(container: dict[str, Any]) -> str:
