@@ -142,6 +142,7 @@ def _nudges(place: Rehearsed, count: int) -> list[Figure]:
     return [
         Figure(PART, "tool's end → next request, nobody speaking", median(without), "ms", samples=without),
         Figure(PART, "nudge → the model's next request, p50", median(shares), "ms", samples=shares),
+        Figure(PART, "nudge → the model's next request, p99", percentile(shares, 0.99), "ms"),
         Figure(PART, "… of it the platform's share, p50", median(extra), "ms", below(100), samples=extra),
         Figure(PART, "… of it the platform's share, p99", percentile(extra, 0.99), "ms", below(100)),
     ]

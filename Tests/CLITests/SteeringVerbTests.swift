@@ -27,7 +27,8 @@ import Testing
     {
         let server = try ScriptedServer { call in
             switch (call.method, call.path) {
-            case ("GET", "/v1/pending"): .json(200, #"{"data":[]}"#)
+            case ("GET", "/v1/tasks/\(Self.task)/approvals"):
+                .json(200, #"{"data":[{"request_id":"x","task_id":"y","state":"DENIED"}]}"#)
             case ("GET", "/v1/approvals/\(Self.request)"):
                 .json(200, #"{"data":{"request_id":"\#(Self.request)","task_id":"\#(Self.task)"}}"#)
             case ("POST", "/v1/tasks/\(Self.task)/approvals/\(Self.request)"):
@@ -41,5 +42,25 @@ import Testing
         let none = await Session(server).run("approve", Self.task)
         #expect(none.code == .failure)
         #expect(none.errors.contains("nothing of \(Self.task) waits for a decision"))
+    }
+
+    @Test func `a task suffices where one request waits; where several do they are named`() async throws {
+        let open = #"{"request_id":"R1","task_id":"\#(Self.task)","state":"PENDING"}"#
+        for (more, code) in [
+            ("", ExitCode.success), (#",{"request_id":"R2","task_id":"t","state":"PENDING"}"#, .failure),
+        ] {
+            let server = try ScriptedServer { call in
+                switch (call.method, call.path) {
+                case ("GET", "/v1/tasks/\(Self.task)/approvals"):
+                    .json(200, #"{"data":[{"request_id":"R0","task_id":"t","state":"DENIED"},\#(open)\#(more)]}"#)
+                case ("POST", "/v1/tasks/\(Self.task)/approvals/R1"):
+                    .json(200, #"{"data":{"request":{"summary":"push"}}}"#)
+                default: .json(404, #"{"error":{"code":"REQUEST_NOT_FOUND","message":"none"}}"#)
+                }
+            }
+            let outcome = await Session(server).run("approve", Self.task)
+            #expect(outcome.code == code)
+            #expect(code == .success ? outcome.output == "Approved: push\n" : outcome.errors.contains("R1, R2"))
+        }
     }
 }

@@ -23,6 +23,39 @@ import Testing
     }
 }
 
+@Suite struct ULIDPropertyTests {
+    /// Random ids of random moments, by a seed that a failure names.
+    private static func samples(_ seed: UInt64, _ check: (Int64, String) -> Void) {
+        var state = seed
+        func next() -> UInt64 {
+            // SplitMix64: the same numbers for the same seed, everywhere.
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var z = state
+            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+            return z ^ (z >> 31)
+        }
+        for _ in 0..<2_000 {
+            let moment = Int64(next() >> 16)
+            let random = (0..<16).map { _ in UInt8(truncatingIfNeeded: next() & 31) }
+            check(moment, ULID.make(milliseconds: moment, random: random))
+        }
+    }
+
+    @Test func `whatever the moment, an id is one, in either case, and sorts by its moment`() {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var made: [(moment: Int64, id: String)] = []
+        Self.samples(seed) { moment, id in
+            #expect(TaskID(rawValue: id)?.rawValue == id, "seed \(seed)")
+            #expect(TaskID(rawValue: id.lowercased())?.rawValue == id, "seed \(seed)")
+            #expect(TaskID(rawValue: String(id.dropLast())) == nil, "seed \(seed)")
+            made.append((moment, id))
+        }
+        let byMoment = made.sorted { ($0.moment, $0.id) < ($1.moment, $1.id) }.map(\.id)
+        #expect(byMoment == made.map(\.id).sorted(), "seed \(seed)")
+    }
+}
+
 @Suite struct ULIDSourceTests {
     @Test(arguments: [
         (UInt16.max, UInt64.max - 1, "01HF7YAT00ZZZZZZZZZZZZZZZZ"), (0, 0, "01HF7YAT000000000000000001"),

@@ -73,6 +73,28 @@ import Testing
         }
     }
 
+    @Test func `the short routes decide what is named, or the only one that is open`() async throws {
+        try await World.with { world async throws in
+            let id = try await running(world)
+            let short = "/v1/tasks/\(id)"
+            #expect(try await world.call("POST", short + "/deny", body: [:]).code == "NOTHING_PENDING")
+            let one = try #require(try await open("one", of: id, world))
+            let two = try #require(try await open("two", of: id, world))
+            let both = try await world.call("POST", short + "/approve", body: [:])
+            #expect(both.code == "REQUEST_AMBIGUOUS")
+            #expect(both.message.contains(one.id) && both.message.contains(two.id))
+            let denied = try await world.call(
+                "POST", short + "/deny",
+                body: ["request_id": .string(one.id), "reason": .string("é" + String(repeating: "ü", count: 1_999))])
+            #expect(denied.data["state"] == "DENIED")
+            #expect(denied.data["request_id"]?.string == one.id)
+            let approved = try await world.call("POST", short + "/approve", body: ["scope": "this_call"])
+            #expect(approved.data["request_id"]?.string == two.id)
+            let late = try await world.call("POST", short + "/approve", body: ["request_id": .string(one.id)])
+            #expect(late.code == "REQUEST_ALREADY_DECIDED")
+        }
+    }
+
     @Test func `silence is no, whoever looks first, and a late decision is told so`() async throws {
         try await World.with { world async throws in
             let id = try await running(world)

@@ -34,6 +34,21 @@ import Testing
             ])
     }
 
+    @Test func `whatever its keys, a page token is read as it was written, and no other text as it`() {
+        let letters = Array("0aZ/ .-_é日\u{1F600}\"\\\t")
+        for _ in 0..<500 {
+            let keys = (0..<Int.random(in: 1...4)).map { _ in
+                String((0..<Int.random(in: 0...20)).map { _ in letters[Int.random(in: 0..<letters.count)] })
+            }
+            let text = PageToken(keys: keys).text
+            #expect(PageToken(text)?.keys == keys, "\(keys)")
+            var broken = Array(text)
+            let place = Int.random(in: 0..<broken.count)
+            broken[place] = broken[place] == "A" ? "B" : "A"
+            #expect(PageToken(String(broken))?.keys != keys, "\(keys) at \(place)")
+        }
+    }
+
     @Test func `page tokens come back as they were and nothing else does`() {
         let token = PageToken(keys: ["17", "owner/name"])
         #expect(PageToken(token.text)?.keys == ["17", "owner/name"])

@@ -1,5 +1,6 @@
 import Config
 import Crypto
+import Domain
 import HTTPTypes
 import Telemetry
 import Testing
@@ -9,6 +10,41 @@ import Threads
 
 @Suite struct LimitTests {
     private static let start = MonotonicTime(nanoseconds: 0)
+
+    /// How many calls pass before one is refused, which says when to come again; nil when none is.
+    private static func taken(
+        _ world: World, as person: World.Person, _ call: (World.Person) async throws -> World.Answer
+    ) async throws -> Int? {
+        for number in 0..<200 {
+            let answer = try await call(person)
+            guard answer.status == 429 else { continue }
+            #expect(answer.headers["Retry-After"].flatMap { Int($0) }.map { $0 > 0 } == true)
+            return number
+        }
+        return nil
+    }
+
+    @Test func `decisions, looks at what waits and trials of rules are limited for each person alone`() async throws {
+        try await World.with { world async throws in
+            let (ada, ben) = (try await world.person("ada"), try await world.person("ben"))
+            let id = try await world.submit(as: ada)
+            let decision = "/v1/tasks/\(id)/approvals/01JZ0000000000000000000001"
+            let decide = { (person: World.Person) in
+                try await world.call("POST", decision, as: person, body: ["decision": "deny"])
+            }
+            let look = { (person: World.Person) in try await world.get("/v1/pending", as: person) }
+            let attempt = { (person: World.Person) in
+                try await world.call(
+                    "POST", "/v1/policies/test", as: person, body: ["tool_name": "Bash", "input": [:]])
+            }
+            // The bucket fills while the calls come, so a slow machine may pass some more, never fewer.
+            for (least, call) in [(30, decide), (10, look), (30, attempt)] {
+                let passed = try await Self.taken(world, as: ada, call)
+                #expect(passed.map { $0 >= least } == true, "\(least): \(String(describing: passed))")
+                #expect(try await call(ben).status != 429)
+            }
+        }
+    }
 
     @Test func `a bucket fills again`() {
         let limiter = RateLimiter(perSecond: 2, burst: 3)

@@ -10,7 +10,7 @@ import Testing
 /// What every command of a person does in every state of a task: one table, no pair left out.
 @Suite struct SteeringTableTests {
     private enum Command: CaseIterable {
-        case nudge, withdraw, ask, answer, approve, deny, cancel
+        case nudge, withdraw, ask, answer, approve, deny, cancel, retry
     }
 
     /// Status and code of the answer.
@@ -23,6 +23,9 @@ import Testing
     private static let over = Outcome(status: 409, code: "TASK_ALREADY_TERMINAL")
 
     private static func expected(_ command: Command, _ status: TaskStatus) -> Outcome {
+        if command == .retry {
+            return status.isFinal ? Outcome(status: 201) : Outcome(status: 409, code: "TASK_NOT_OVER")
+        }
         if status.isFinal { return over }
         // What is parked has no agent: what it waited for is void.
         switch command {
@@ -35,6 +38,7 @@ import Testing
             // What has not begun ends at once; an agent at work is asked to save its work first.
             let isAtOnce = [TaskStatus.submitted, .queued, .parked, .hydrating].contains(status)
             return Outcome(status: isAtOnce ? 200 : 202)
+        case .retry: return over
         }
     }
 
@@ -62,7 +66,7 @@ import Testing
 
     @Test func `what is being cancelled hears nothing more`() async throws {
         try await World.with { world async throws in
-            for command in Command.allCases where command != .withdraw && command != .cancel {
+            for command in Command.allCases where ![.withdraw, .cancel, .retry].contains(command) {
                 let id = try await world.submit()
                 let waiting = try await wait(id, world)
                 try await world.bring(id, to: .running)
@@ -110,6 +114,7 @@ import Testing
         case .approve: try await world.call("POST", task + "/approvals/\(waiting.gate)/approve", body: [:])
         case .deny: try await world.call("POST", task + "/approvals/\(waiting.gate)/deny", body: [:])
         case .cancel: try await world.call("DELETE", task)
+        case .retry: try await world.call("POST", task + "/retry")
         }
     }
 }

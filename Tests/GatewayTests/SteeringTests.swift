@@ -65,7 +65,7 @@ import Testing
             let id = try await world.submit()
             let path = "/v1/tasks/\(id)/nudge"
             for body: JSONValue in [
-                ["message": ""], ["message": "  "], ["message": .string(String(repeating: "x", count: 2_001))],
+                ["message": ""], ["message": "  "], ["message": .string(String(repeating: "x", count: 2_049))],
                 ["message": .string(String(repeating: "é", count: 1_500))], ["message": "a", "mode": "loud"], [:],
                 ["message": "a", "more": 1],
             ] {

@@ -47,6 +47,11 @@ import Testing
         #expect(NotificationText(Self.notification("task_completed", error)).remedy == nil)
     }
 
+    @Test func `what an agent answers is in what is told of it`() {
+        let text = NotificationText(Self.notification("status_response", ["content": "Half way.", "turn": 3]))
+        #expect(text.detail == "Half way.")
+    }
+
     @Test func `every text says how to look`() {
         for type in TaskEventType.allCases {
             let text = NotificationText(Self.notification(type.rawValue, [:]))

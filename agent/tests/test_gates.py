@@ -184,12 +184,12 @@ def test_policies_in_a_payload_are_read_or_refused() -> None:
     session = parse_session(make_payload(policies=POLICIES, allowances=["bash_pattern:npm *"]))
     assert session.policies == PolicyText(POLICIES["text"], 300, 50, gates=True)  # type: ignore[arg-type]
     assert session.allowances == ("bash_pattern:npm *",)
-    without = parse_session(make_payload(policies={**POLICIES, "gates": False}))
-    assert without.policies is not None
-    assert not without.policies.gates
-    for malformed in ({"text": "x"}, ["x"], "forbid", {**POLICIES, "gates": "no"}):
-        with pytest.raises(Refused):
-            parse_session(make_payload(policies=malformed))
+    without = parse_session(make_payload(rules=POLICIES))
+    assert without.policies == PolicyText(POLICIES["text"], 300, 50, gates=False)  # type: ignore[arg-type]
+    for malformed in ({"text": "x"}, ["x"], "forbid"):
+        for member in ("policies", "rules"):
+            with pytest.raises(Refused):
+                parse_session(make_payload(**{member: malformed}))
 
 
 async def test_a_read_of_a_gate_fails_at_once_while_the_platform_is_away(world: World) -> None:

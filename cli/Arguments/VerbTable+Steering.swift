@@ -3,6 +3,8 @@ extension VerbTable {
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
     private static let waiting = Argument("TASK|REQUEST", "the request, or its task when one alone waits")
 
+    private static let override = Option("override-screening", .flag, "let the text through all the same (admins)")
+
     static let steeringVerbs: [Verb] = [
         Verb(
             "nudge", "tell a running agent something",
@@ -11,12 +13,13 @@ extension VerbTable {
                 Option(
                     "mode", .choice(["next", "steer", "interrupt"]),
                     "behind the running tool (default), in place of the next, at once"),
-                Option("override-screening", .flag, "let the text through all the same (admins)"),
+                override,
             ],
             notes: [
                 "bgagent nudge 01J… \"use the decimal module, not floats\"",
                 "next costs no turn: it comes with what the running tool gives back. steer costs the tool call",
-                "that it replaces, interrupt whatever is running. A task in the queue hears it when it starts.",
+                "that it replaces, interrupt whatever is running and a turn.",
+                "A task in the queue hears it when it starts.",
                 "bgagent nudges TASK shows how far it has come.",
             ], body: SteeringCommands.nudge),
         Verb(
@@ -30,7 +33,7 @@ extension VerbTable {
             arguments: [task, Argument("TEXT", "the question; - reads it from stdin", .many)],
             options: [
                 Option("timeout", .duration, "how long to wait (default 5m, at most 10m)"),
-                Option("no-wait", .flag, "print the question's id and go"),
+                Option("no-wait", .flag, "print the question's id and go"), override,
             ],
             notes: [
                 "bgagent ask 01J… \"why did you touch the lock file?\"",
@@ -49,18 +52,18 @@ extension VerbTable {
             "approve", "let an agent do what it asks for", arguments: [waiting],
             options: [
                 Option("scope", .text("SCOPE"), "allow more than this call; one of those that pending shows"),
-                Option("reason", .text("TEXT"), "kept in the timeline"),
+                Option("reason", .text("TEXT"), "kept in the timeline"), override,
             ], notes: ["bgagent pending shows the whole of what you decide on."], body: ApprovalCommands.approve),
         Verb(
             "deny", "refuse what an agent asks for", arguments: [waiting],
-            options: [Option("reason", .text("TEXT"), "the agent is told")], body: ApprovalCommands.deny),
+            options: [Option("reason", .text("TEXT"), "the agent is told"), override], body: ApprovalCommands.deny),
         Verb(
             "answer", "answer what an agent asks",
             arguments: [
                 Argument("TASK", "id of the task"),
                 Argument("TEXT", "the answer; - reads it from stdin", .many),
             ],
-            options: [Option("question", .text("QUESTION"), "which one, when several are open")],
+            options: [Option("question", .text("QUESTION"), "which one, when several are open"), override],
             body: SteeringCommands.answer),
     ]
 }

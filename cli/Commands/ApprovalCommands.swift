@@ -25,7 +25,8 @@ package enum ApprovalCommands {
             if let text = invocation.text(name) { body[name] = .string(text) }
         }
         let decided = try await client.call(
-            "POST", "/tasks/\(Percent.encode(task))/approvals/\(Percent.encode(request))", body: .object(body)
+            "POST", "/tasks/\(Percent.encode(task))/approvals/\(Percent.encode(request))", body: .object(body),
+            headers: TaskCommands.screening(invocation)
         ).data
         let console = surroundings.console
         if invocation.wantsJSON {
@@ -44,27 +45,27 @@ package enum ApprovalCommands {
     private static func request(
         _ word: String, _ client: APIClient
     ) async throws -> (task: String, request: String) {
-        let pending = try await client.call("GET", "/pending").data.array ?? []
-        let open = pending.filter { item in
-            item.text("kind") == "approval" && (item.text("id") == word || item.text("task_id") == word)
+        // Also one that does not wait any more: the gateway then says who was first, or that the same was decided already.
+        if let known = try await found("/approvals/\(Percent.encode(word))", client), let task = known.text("task_id") {
+            return (task, word)
         }
-        guard let only = open.first, let task = only.text("task_id"), let id = only.text("id") else {
-            // The gateway says who was first, or that the same was decided already.
-            if let known = try await closed(word, client), let task = known.text("task_id") { return (task, word) }
+        let all = try await found("/tasks/\(Percent.encode(word))/approvals", client)?.array ?? []
+        let open = all.filter { $0.text("state") == "PENDING" }
+        guard let only = open.first, let task = only.text("task_id"), let id = only.text("request_id") else {
             throw UserError(
                 "nothing of \(Text.visible(word)) waits for a decision", "bgagent pending shows what does.")
         }
         guard open.count == 1 else {
-            let ids = open.compactMap { $0.text("id") }.map(Text.visible)
+            let ids = open.compactMap { $0.text("request_id") }.map(Text.visible)
             throw UserError("\(open.count) things of this task wait", "Name one: \(ids.joined(separator: ", "))")
         }
         return (task, id)
     }
 
-    /// A request that does not wait any more; nil when the word is no request's id.
-    private static func closed(_ word: String, _ client: APIClient) async throws -> JSONValue? {
+    /// What a path holds; nil when there is nothing.
+    private static func found(_ path: String, _ client: APIClient) async throws -> JSONValue? {
         do {
-            return try await client.call("GET", "/approvals/\(Percent.encode(word))").data
+            return try await client.call("GET", path).data
         } catch let error as APIError where error.status == 404 {
             return nil
         }

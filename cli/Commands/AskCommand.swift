@@ -12,7 +12,9 @@ package enum AskCommand {
         if let seconds = invocation.seconds("timeout") { body["timeout_s"] = JSONValue(seconds) }
         let client = try surroundings.client(for: invocation, patience: APIClient.longPatience)
         let console = surroundings.console
-        var asked = try await client.call("POST", "/tasks/\(task)/asks", body: .object(body)).data
+        var asked = try await client.call(
+            "POST", "/tasks/\(task)/asks", body: .object(body), headers: TaskCommands.screening(invocation)
+        ).data
         guard let id = asked.text("ask_id").flatMap(EventID.init)?.rawValue else {
             throw UserError("the gateway's answer names no question", "bgagent asks list \(task) shows what was asked.")
         }
@@ -21,11 +23,13 @@ package enum AskCommand {
             return .success
         }
         console.onInterrupt(["The agent still has the question. Its answer: bgagent asks show \(task) \(id)"])
+        let began = surroundings.pace.uptime()
         asked = try await console.whileSpinning {
             var found = asked
             while found.text("state") == AskState.open {
                 let snapshot = try await client.call("GET", "/tasks/\(task)/status").data
-                console.spin(progress(snapshot))
+                let age = surroundings.pace.uptime() - began
+                console.spin(progress(snapshot, seconds: Int(age.components.seconds)))
                 try await surroundings.pace.pause(look)
                 found = try await client.call("GET", "/tasks/\(task)/asks/\(id)").data
             }
@@ -34,12 +38,13 @@ package enum AskCommand {
         return conclude(asked, task, id, invocation, console)
     }
 
-    private static func progress(_ snapshot: JSONValue) -> String {
+    private static func progress(_ snapshot: JSONValue, seconds: Int) -> String {
         var parts = [snapshot.text("status") ?? "asked"]
         if let tool = snapshot.text("current_tool") { parts.append("running \(tool)") }
         if let turn = snapshot.whole("turn"), let most = snapshot.whole("max_turns") {
             parts.append("turn \(turn)/\(most)")
         }
+        parts.append("asked \(Moment.length(seconds: seconds)) ago")
         return Text.visible(parts.joined(separator: " · "))
     }
 

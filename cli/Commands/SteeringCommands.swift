@@ -110,7 +110,8 @@ package enum SteeringCommands {
         let client = try surroundings.client(for: invocation)
         let question = try await question(of: task, invocation, client)
         let closed = try await client.call(
-            "POST", "/tasks/\(task)/questions/\(Percent.encode(question))", body: ["answer": .string(text)]
+            "POST", "/tasks/\(task)/questions/\(Percent.encode(question))", body: ["answer": .string(text)],
+            headers: TaskCommands.screening(invocation)
         ).data
         let console = surroundings.console
         if invocation.wantsJSON {

@@ -88,7 +88,7 @@ package struct NotificationText: Sendable, Hashable {
             case .agentBlocked: metadata["detail"]?.string
             case .approvalRequired: metadata["summary"]?.string ?? metadata["tool_input_preview"]?.string
             case .questionAsked: metadata["question"]?.string
-            case .statusResponse: metadata["text"]?.string ?? metadata["message"]?.string
+            case .statusResponse: metadata["content"]?.string
             case .agentMilestone: metadata["details"]?.string
             default: nil
             }

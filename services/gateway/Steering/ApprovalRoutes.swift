@@ -15,6 +15,8 @@ struct ApprovalRoutes: Sendable {
     }
 
     private struct Wish {
+        /// In the body of the short routes; nil = the one that is open.
+        var request: String?
         var decision: Decision?
         var scope: String?
         var reason: String?
@@ -46,7 +48,22 @@ struct ApprovalRoutes: Sendable {
                 method: "POST", pattern: path + "/deny", summary: "Refuse it", answers: [(200, .approval)],
                 refusals: [403, 404, 409], body: { _ = Self.wish(&$0, hasDecision: false) },
                 handle: { call in try decide(call) { Self.wish(&$0, hasDecision: false, .deny) } }),
+            short(.approve, "Allow what the agent wants to do"), short(.deny, "Refuse what the agent wants to do"),
         ]
+    }
+
+    /// The same for a request that the body names, or that is the only one open.
+    private func short(_ decision: Decision, _ summary: String) -> Endpoint {
+        let read: @Sendable (inout FieldReader) -> Wish = { fields in
+            let request = fields.text("request_id", "which; the one that is open unless it is given").value
+            var wish = Self.wish(&fields, hasDecision: false, decision)
+            wish.request = request
+            return wish
+        }
+        return Endpoint(
+            method: "POST", pattern: "/v1/tasks/{task_id}/\(decision.rawValue)", summary: summary,
+            answers: [(200, .approval)], refusals: [403, 404, 409], body: { _ = read(&$0) },
+            handle: { call in try decide(call, read) })
     }
 
     private static func wish(_ fields: inout FieldReader, hasDecision: Bool, _ decision: Decision? = nil) -> Wish {
@@ -88,16 +105,16 @@ struct ApprovalRoutes: Sendable {
         let wish = try call.fields(read)
         let allows = wish.decision == .approve
         if !allows, wish.scope != nil { throw APIError.invalid("scope belongs to an approval") }
-        let reason = try wish.reason.map { try steering.text($0, "reason", call) }
+        let reason = try wish.reason.map { try steering.text($0, "reason", most: nil, call) }
         let caller = try call.principal()
         if let wait = limiter.take(caller.userID.rawValue) {
             throw APIError.limited("too many decisions of yours", retryAfter: wait)
         }
         let left = try steering.withTask(call) { task, caller, tx in
             try Steering.refuseStopping(task)
-            guard let approval = try ApprovalStore.find(call.path("request_id"), of: task.id, in: tx) else {
-                throw Self.notFound
-            }
+            let named = call.request.pathParameters["request_id"] ?? wish.request
+            let id = try named ?? Self.onlyOpen(of: task.id, in: tx)
+            guard let approval = try ApprovalStore.find(id, of: task.id, in: tx) else { throw Self.notFound }
             if let scope = wish.scope, scope != ApprovalStore.thisCall, !approval.scopes.contains(scope) {
                 let others = approval.scopes.filter { $0 != ApprovalStore.thisCall }
                 let offered = ([ApprovalStore.thisCall] + others).joined(separator: ", ")
@@ -117,6 +134,18 @@ struct ApprovalRoutes: Sendable {
             return now
         }
         return .response(Answer.data { $0.approval(left) })
+    }
+
+    private static func onlyOpen(of task: TaskID, in tx: Connection) throws -> String {
+        let open = try ApprovalStore.list(task, in: tx).filter { $0.state == .pending }
+        guard let only = open.first else {
+            throw APIError.conflict("NOTHING_PENDING", "nothing of this task waits for a decision")
+        }
+        guard open.count == 1 else {
+            let ids = open.map(\.id).joined(separator: ", ")
+            throw APIError.conflict("REQUEST_AMBIGUOUS", "\(open.count) requests wait; name one as request_id: \(ids)")
+        }
+        return only.id
     }
 
     private static func tooLate(_ approval: ApprovalRecord) -> APIError {

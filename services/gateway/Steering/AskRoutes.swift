@@ -22,7 +22,7 @@ struct AskRoutes: Sendable {
     }
 
     private static func wish(_ fields: inout FieldReader) -> (question: String, seconds: Int) {
-        let question = fields.text("question", "what to ask the agent", length: 1...2_000, isRequired: true)
+        let question = fields.text("question", "what to ask the agent", length: 1...2_048, isRequired: true)
         let seconds = fields.integer("timeout_s", "seconds that somebody waits for the answer", in: 10...600)
         return (question.value ?? "", seconds.value ?? 300)
     }

@@ -29,7 +29,7 @@ struct NudgeRoutes: Sendable {
     }
 
     private static func wish(_ fields: inout FieldReader) -> (message: String, mode: NudgeMode) {
-        let message = fields.text("message", "what to tell the agent", length: 1...2_000, isRequired: true)
+        let message = fields.text("message", "what to tell the agent", length: 1...2_048, isRequired: true)
         let mode = fields.choice(
             "mode", "when it arrives: behind the running tool, in place of the next one, or at once",
             as: NudgeMode.self)

@@ -33,7 +33,7 @@ struct QuestionRoutes: Sendable {
     }
 
     private static func wish(_ fields: inout FieldReader) -> String {
-        fields.text("answer", "what the agent is told", length: 1...2_000, isRequired: true).value ?? ""
+        fields.text("answer", "what the agent is told", length: 1...2_048, isRequired: true).value ?? ""
     }
 
     @Sendable private func pending(_ call: Call) throws -> Reply {

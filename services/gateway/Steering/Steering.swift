@@ -61,14 +61,16 @@ struct Steering: Sendable {
         }
     }
 
-    /// A text of a person, up to 2 KB, screened, without what surrounds it and without secrets.
-    func text(_ given: String, _ name: String, _ call: Call) throws -> String {
+    /// A text of a person, screened, without what surrounds it and without secrets.
+    ///
+    /// - Parameter bytes: how long it may be; nil where its characters are counted.
+    func text(_ given: String, _ name: String, most bytes: Int? = 2_048, _ call: Call) throws -> String {
         var part = given[...]
         while part.first?.isWhitespace == true { part.removeFirst() }
         while part.last?.isWhitespace == true { part.removeLast() }
         let text = screen.redacted(String(part))
-        guard text.utf8.count <= 2_048 else {
-            throw APIError.invalid("\(name) must have at most 2 KB, not \(text.utf8.count) bytes")
+        if let bytes, text.utf8.count > bytes {
+            throw APIError.invalid("\(name) must have at most \(bytes) bytes, not \(text.utf8.count)")
         }
         try screen.require(
             text, from: name, on: call.path("task_id"), by: try call.principal(), call.request)

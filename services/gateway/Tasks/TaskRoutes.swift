@@ -234,7 +234,11 @@ struct TaskRoutes: Sendable {
                     }
                     try caller.require(.cancelTask, .task(standing))
                     guard let task = try TaskStore.lock(id, in: tx) else { throw APIError.taskNotFound }
-                    return try CancelStore.cancel(task, by: caller.name, grace: grace, in: tx)
+                    let result = try CancelStore.cancel(task, by: caller.name, grace: grace, in: tx)
+                    if !task.status.isFinal, !task.cancelRequested {
+                        try AuditStore.record("task.cancel", on: id.rawValue, by: caller.userID, [:], in: tx)
+                    }
+                    return result
                 }
                 return .response(try answer(result))
             } catch StoreError.conflict {

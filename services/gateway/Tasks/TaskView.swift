@@ -126,13 +126,16 @@ extension TaskStatusSnapshot {
     /// What the task waits for, when it does; an agent at work waits for nothing.
     var waitingFor: (kind: String, detail: String)? {
         switch status {
+        case .running where cancelRequestedAt != nil, .awaitingApproval where cancelRequestedAt != nil:
+            ("cancel", "the agent to save its work and stop")
+        case .finalizing where cancelRequestedAt != nil: ("cancel", "its saved work to be looked at")
         case .submitted: ("admission", "admission")
         case .queued: ("slot", "a free slot")
         case .hydrating: ("sandbox", "its context and a sandbox")
         case .awaitingApproval: ("approval", "an approval")
         case .parked:
             (wakeKind ?? "wake", wakeDetail ?? "what it was parked for")
-        case .running: cancelRequestedAt == nil ? nil : ("cancel", "the agent to save its work and stop")
+        case .running: nil
         case .finalizing: ("finalization", "its branch to be verified")
         case .completed, .failed, .cancelled, .timedOut: nil
         }
