@@ -48,10 +48,8 @@ import Testing
                 WHERE task_id = \(id.rawValue) AND kind = 'cancel_grace'
                 """)
             #expect((20...30).contains(due))
-            do {
-                let waiting = try await world.get("/v1/tasks/\(id)/status").data["waiting_for"]
-                #expect(waiting?["kind"] == "cancel")
-            }
+            let waiting = try await world.get("/v1/tasks/\(id)/status").data["waiting_for"]
+            #expect(waiting?["kind"] == "cancel")
         }
     }
 
@@ -81,6 +79,60 @@ import Testing
             #expect(statuses.filter { $0 == 200 }.count == 1)
             #expect(statuses.filter { $0 == 409 }.count == 7)
             #expect(try await world.timeline(id) == ["task_created", "cancel_requested", "task_cancelled"])
+        }
+    }
+
+    @Test func `a cancel that crosses an approval has one outcome, whoever comes first`() async throws {
+        try await World.with { world async throws in
+            for number in 0..<12 {
+                let id = try await world.submit()
+                try await world.bring(id, to: .running)
+                let gate = try await world.pool.transaction { tx in
+                    try ApprovalStore.open(
+                        ["tool_name": "Bash", "scopes": ["this_call"]], clientID: "\(number)", seconds: 300,
+                        of: try #require(try TaskStore.lock(id, in: tx)), in: tx)
+                }
+                let path = "/v1/tasks/\(id)/approvals/\(try #require(gate).id)"
+                async let approving = world.call("POST", path, body: ["decision": "approve"])
+                async let cancelling = world.call("DELETE", "/v1/tasks/\(id)")
+                let (approved, cancelled) = (try await approving, try await cancelling)
+                #expect(cancelled.status == 202)
+                #expect(approved.status == 200 || approved.code == "TASK_CANCELLING", "\(approved.status)")
+                let timeline = try await world.timeline(id)
+                let decided = timeline.firstIndex(of: "approval_decided")
+                #expect((decided != nil) == (approved.status == 200))
+                #expect(timeline.filter { $0 == "cancel_requested" }.count == 1)
+                if let decided, let cancel = timeline.firstIndex(of: "cancel_requested") { #expect(decided < cancel) }
+            }
+        }
+    }
+
+    @Test func `a lost attempt of a task that is being cancelled is its end, once`() async throws {
+        try await World.with { world async throws in
+            let id = try await world.submit()
+            try await world.bring(id, to: .running)
+            #expect(try await world.call("DELETE", "/v1/tasks/\(id)").status == 202)
+            let failure = TaskFailure(
+                code: "lease_lost", category: .compute, title: "", description: "", remedy: "", retryable: true)
+            let lost = try await world.pool.transaction { tx in
+                try TaskStore.loseAttempt(try #require(try TaskStore.lock(id, in: tx)), failure, in: tx)
+            }
+            #expect(lost.status == .cancelled)
+            #expect(lost.attempt == 1)
+            let timeline = try await world.timeline(id)
+            #expect(timeline.suffix(3) == ["cancel_requested", "attempt_lost", "task_cancelled"])
+            #expect(try await world.call("DELETE", "/v1/tasks/\(id)").code == "TASK_ALREADY_TERMINAL")
+        }
+    }
+
+    @Test func `a cancel is in the audit log once`() async throws {
+        try await World.with { world async throws in
+            let id = try await world.submit()
+            try await world.bring(id, to: .running)
+            for _ in 0..<2 { _ = try await world.call("DELETE", "/v1/tasks/\(id)") }
+            let told = try await world.count(
+                "SELECT count(*) FROM audit_log WHERE action = 'task.cancel' AND subject = \(id.rawValue)")
+            #expect(told == 1)
         }
     }
 }

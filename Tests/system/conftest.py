@@ -22,6 +22,7 @@ ORDER = (
     "test_steering",
     "test_policies",
     "test_asking",
+    "test_nudged",
     "test_open_gates",
     "test_traces",
     "test_parking",

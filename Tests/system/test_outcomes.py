@@ -45,7 +45,9 @@ def test_a_cancel_while_it_runs_pushes_the_work_and_opens_nothing(stack: Stack, 
     job.saw("agent_tool_call", 2)
     cancelled = stack.cli("cancel", job.task_id, "--wait", user=job.user)
     assert cancelled.returncode == 0
+    until("nothing of its sandbox runs", lambda: not processes(job.task_id), 30)
     end = job.end()
+    assert end.kinds.count("task_cancelled") == 1
     assert (end.code, *end.how) == (1, "CANCELLED", "cancelled")
     assert "cancel_requested" in end.kinds
     findings = left(stack, job)

@@ -31,6 +31,17 @@ def kinds(trace: list[dict[str, Any]]) -> list[str]:
     return [str(line["type"]) for line in trace]
 
 
+def told(stack: Stack) -> list[str]:
+    """Where a key is written that an agent printed and spoke of: outside, in logs, in the database."""
+    places = [path for path in stack.data.rglob("*") if path.is_file() and "model" not in path.name]
+    logs = [path for path in (stack.link.resolve() / "log").glob("*.log") if "sim-model" not in path.name]
+    found = [str(path) for path in [*places, *logs] if KEY.encode() in path.read_bytes()]
+    for table in ("tasks", "task_events", "sessions", "effects", "outbox", "task_logs"):
+        if stack.rows(f"SELECT 1 FROM {table} x WHERE strpos(x::text, %s) > 0 LIMIT 1", KEY):
+            found.append(table)
+    return found
+
+
 def test_a_trace_holds_all_that_the_agent_did_and_none_of_its_secrets(stack: Stack, tmp_path: Path) -> None:
     stack.onboard("acme/traced")
     job = Job(stack, "acme/traced", "--trace", script("traced"), user="ada")
@@ -61,6 +72,9 @@ def test_a_trace_holds_all_that_the_agent_did_and_none_of_its_secrets(stack: Sta
         with urllib.request.urlopen(stack.exports["BGAGENT_API_URL"] + link["url"], timeout=30) as answer:
             assert answer.read() == file.read_bytes()
         left(stack, job)
+        # The pull request says what the agent said last, but for the key.
+        assert "Half a cent rounds up. The key was [redacted" in (stack.data / "github.jsonl").read_text()
+        assert told(stack) == []
     finally:
         job.close()
 

@@ -40,6 +40,17 @@ def test_what_passed_once_stays_as_it_is(before: str, case: dict[str, Any], afte
     assert Redactor().text(once) == once
 
 
+@given(st.text(max_size=300), st.sampled_from(CORPUS["secrets"]), st.text(max_size=300))
+def test_a_planted_secret_is_gone_whatever_stands_around_it(
+    before: str, case: dict[str, Any], after: str
+) -> None:
+    text = "".join(case["text"])
+    kept = Redactor().text(f"{before}\n{text}\n{after}")
+    # What its clean form has lost, word by word.
+    lost = [word for word in text.split() if word not in case["clean"] and len(word) >= 12]
+    assert all(word not in kept for word in lost if word not in before and word not in after)
+
+
 def test_a_structure_keeps_its_shape() -> None:
     value = {"stdout": "ghp_" + "a1B2" * 9, "lines": ["x", {"n": 3}], "isImage": False, "none": None}
     assert Redactor().scrub(value) == {**value, "stdout": "[redacted GitHub token]"}

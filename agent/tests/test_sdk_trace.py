@@ -84,7 +84,8 @@ async def test_a_trace_holds_messages_tools_and_hooks_and_no_secret(traced: Worl
     )
 
 
-async def test_a_cancelled_run_leaves_what_was_recorded(traced: World) -> None:
+@pytest.mark.parametrize(("kind", "outcome"), [("cancel", "cancelled"), ("time_up", "timed_out")])
+async def test_a_run_that_is_stopped_leaves_what_was_recorded(traced: World, kind: str, outcome: str) -> None:
     speaks = threading.Event()
 
     def model(body: dict[str, Any]) -> dict[str, Any]:
@@ -98,13 +99,13 @@ async def test_a_cancelled_run_leaves_what_was_recorded(traced: World) -> None:
     traced.gateway.model = model
     async with harness(traced) as process:
         await appears(traced.root / "workspace" / "pricing" / "started", 120.0)
-        traced.gateway.post({"id": "c1", "kind": "cancel"})
+        traced.gateway.post({"id": "c1", "kind": kind})
         assert await ended(process, traced) == 0
     speaks.set()
-    assert traced.result["outcome"] == "cancelled"
+    assert traced.result["outcome"] == outcome
     trace = traced.gateway.trace
     assert [line["name"] for line in trace.of("tool_input")] == ["Bash"]
-    assert trace.lines()[-1]["outcome"] == "cancelled"
+    assert trace.lines()[-1]["outcome"] == outcome
     assert trace.final == [len(trace.parts)]
 
 
