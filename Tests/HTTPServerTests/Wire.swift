@@ -174,6 +174,8 @@ func withServer<Result: Sendable>(
     _ configure: (inout ServerConfig) -> Void = { _ in }, _ body: @escaping @Sendable (Server) throws -> Result
 ) async throws -> Result {
     var config = ServerConfig()
+    // A busy machine may stand still for longer than the product waits for a head; tests of that time set their own.
+    config.headTimeout = .seconds(120)
     configure(&config)
     let server = try Server(config, router, log: log, onAccess: onAccess)
     return try await onThread {
