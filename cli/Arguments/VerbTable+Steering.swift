@@ -3,7 +3,7 @@ extension VerbTable {
     private static let task = Argument("TASK", "id of the task, as submit and list print it")
     private static let waiting = Argument("TASK|REQUEST", "the request, or its task when one alone waits")
 
-    private static let override = Option("override-screening", .flag, "let the text through all the same (admins)")
+    static let override = Option("override-screening", .flag, "let the text through all the same (admins)")
 
     static let steeringVerbs: [Verb] = [
         Verb(

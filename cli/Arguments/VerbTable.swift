@@ -42,7 +42,7 @@ package enum VerbTable {
                     repeats: true),
                 Option("approval-timeout", .duration, "none of its questions for leave waits longer (30s to 1h)"),
                 Option("trace", .flag, "keep all that its agent says and does, for a week"),
-                Option("override-screening", .flag, "let the text through all the same (admins)"),
+                override,
                 Option("idempotency-key", .text("KEY"), "the same key never makes a second task (default: random)"),
             ],
             notes: [
@@ -56,7 +56,7 @@ package enum VerbTable {
             "retry", "do the work of a task that has ended once more, as a new task", arguments: [task],
             options: [
                 Option("wait", .flag, "show the timeline until the task has ended"), maxWait,
-                Option("override-screening", .flag, "let the text through all the same (admins)"),
+                override,
                 Option("idempotency-key", .text("KEY"), "the same key never makes a second task (default: random)"),
             ],
             notes: [

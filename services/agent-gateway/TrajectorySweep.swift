@@ -13,6 +13,16 @@ struct TrajectorySweep: Sendable {
     let locks: String
     let keep: Duration
     let log: Logger
+    /// Files and their locks block.
+    private let threads = IOThreads(name: "traces", count: 1)
+
+    init(pool: Pool, store: any ArtifactStore, locks: String, keep: Duration, log: Logger) {
+        self.pool = pool
+        self.store = store
+        self.locks = locks
+        self.keep = keep
+        self.log = log
+    }
 
     /// Returns how many were removed.
     @discardableResult
@@ -33,25 +43,34 @@ struct TrajectorySweep: Sendable {
         try await pool.transaction { try TrajectoryStore.remove(task, afterSeconds: seconds, in: $0) }
     }
 
-    /// Under the lock of the file's task, and looked at again there: its first part may just be coming.
     private func removeUnknown() async throws -> Int {
-        let keys = try store.keys(below: "traces")
+        let store = self.store
+        let keys = try await threads.run { try store.keys(below: "traces") }
         guard !keys.isEmpty else { return 0 }
         var removed = 0
         for key in try await pool.run({ try TrajectoryStore.unknown(keys, in: $0) }).sorted() {
             let name = key.split(separator: "/").last.map { String($0.prefix { $0 != "." }) } ?? ""
             guard let task = TaskID(rawValue: name) else { continue }
             do {
-                let lock = try FileLock(TrajectoryRoutes.lockPath(task, in: locks))
-                defer { lock.release() }
-                guard try await pool.run({ try !TrajectoryStore.unknown([key], in: $0).isEmpty }) else { continue }
-                try store.remove(key)
-                removed += 1
+                if try await remove(key, of: task) { removed += 1 }
             } catch let error as ArtifactError {
                 // It must not keep the others.
                 log.warning("a trace stays", ["task_id": "\(task)", "error": "\(error)"])
             }
         }
         return removed
+    }
+
+    /// Under the lock of the file's task, and looked at again there: its first part may just be coming. One job of a
+    /// thread from the lock to its release, because who holds a lock must not wait for a turn.
+    private func remove(_ key: String, of task: TaskID) async throws -> Bool {
+        let (pool, store, locks) = (self.pool, self.store, self.locks)
+        return try await threads.run {
+            let lock = try FileLock(TrajectoryRoutes.lockPath(task, in: locks))
+            defer { lock.release() }
+            let isUnknown = try pool.withConnection { try !TrajectoryStore.unknown([key], in: $0).isEmpty }
+            if isUnknown { try store.remove(key) }
+            return isUnknown
+        }
     }
 }
