@@ -59,4 +59,55 @@ import Testing
         #expect(try JSONText.decode(JSONValue.self, deep) == usual(deep.utf8))
         #expect(throws: MalformedJSON.self) { try JSONReader.read(Array(deep.utf8)) }
     }
+
+    /// The bytes of the usual encoder: what was hashed yesterday hashes the same today.
+    private func usualText(_ value: JSONValue) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    private func randomText(_ generator: inout some RandomNumberGenerator) -> String {
+        let pieces = [
+            "a", "Z", "0", " ", "/", "\"", "\\", "\n", "\r", "\t", "\u{8}", "\u{c}", "\u{0}", "\u{1f}", "\u{7f}", "é",
+            "e\u{301}", "\u{2028}", "👩‍👩‍👧", "漢",
+        ]
+        let count = Int.random(in: 0..<6, using: &generator)
+        return (0..<count).map { _ in pieces.randomElement(using: &generator) ?? "" }.joined()
+    }
+
+    private func randomValue(_ depth: Int, _ generator: inout some RandomNumberGenerator) -> JSONValue {
+        switch Int.random(in: 0..<(depth > 0 ? 8 : 6), using: &generator) {
+        case 0: return .null
+        case 1: return .bool(.random(using: &generator))
+        case 2: return .integer(.random(in: .min ... .max, using: &generator))
+        case 3: return .number(Double(Int.random(in: -1_000_000...1_000_000, using: &generator)) / 64)
+        case 4: return .number(Double(bitPattern: .random(in: 0...0x7FEF_FFFF_FFFF_FFFF, using: &generator)))
+        case 5: return .string(randomText(&generator))
+        case 6:
+            return .array(
+                (0..<Int.random(in: 0..<4, using: &generator)).map { _ in randomValue(depth - 1, &generator) })
+        default:
+            let members = (0..<Int.random(in: 0..<5, using: &generator)).map { _ in
+                (randomText(&generator), randomValue(depth - 1, &generator))
+            }
+            return .object(Dictionary(members, uniquingKeysWith: { _, last in last }))
+        }
+    }
+
+    @Test func `values are written byte for byte as the usual encoder writes them`() throws {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<5_000 {
+            let value = randomValue(4, &generator)
+            let text = value.text
+            try #require(try text == usualText(value))
+            try #require(try usual(text.utf8) == usual(usualText(value).utf8))
+        }
+        for number in [
+            0.0, -0.0, 1e15, 1e16, 1e17, 1e21, .leastNonzeroMagnitude, .leastNormalMagnitude, 123456789012345680, 0.1,
+            100, -2.5e-7,
+        ] {
+            #expect(try JSONValue.number(number).text == usualText(.number(number)))
+        }
+    }
 }

@@ -110,6 +110,41 @@ import Testing
         }
     }
 
+    @Test func `submits of many people that are committed together are each as if alone`() async throws {
+        try await World.with { world async throws in
+            let people = [try await world.person("ada"), try await world.person("ben"), try await world.person("cy")]
+            let answers = try await withThrowingTaskGroup(of: (key: String?, World.Answer).self) { group in
+                for number in 0..<48 {
+                    // Of four in a row one has no key, and three have one that the same user has used before.
+                    let key = number % 4 == 0 ? nil : "k\(number / 16)"
+                    let person = people[number % 3]
+                    group.addTask {
+                        let body: JSONValue = ["repo": "acme/shop", "task_description": "Mend it"]
+                        let headers: Headers = key.map { ["Idempotency-Key": $0] } ?? [:]
+                        return (
+                            key, try await world.call("POST", "/v1/tasks", as: person, body: body, headers: headers)
+                        )
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            let made = answers.filter { $0.1.status == 201 }.compactMap { $0.1.data["task_id"]?.string }
+            #expect(Set(made).count == made.count)
+            #expect(answers.allSatisfy { [200, 201].contains($0.1.status) })
+            #expect(answers.filter { $0.key == nil }.allSatisfy { $0.1.status == 201 })
+            // Three people with three keys each, and twelve without.
+            #expect(made.count == 12 + 9)
+            #expect(try await world.count("SELECT count(*) FROM tasks") == made.count)
+            #expect(try await world.count("SELECT count(*) FROM task_heads JOIN tasks USING (task_id)") == made.count)
+            #expect(try await world.count("SELECT count(*) FROM task_events JOIN tasks USING (task_id)") == made.count)
+            #expect(
+                try await world.count("SELECT count(*) FROM task_commands JOIN tasks USING (task_id)") == made.count)
+            #expect(try await world.count("SELECT count(*) FROM outbox") == 2 * made.count)
+            #expect(try await world.count("SELECT count(DISTINCT message_id) FROM outbox") == 2 * made.count)
+            #expect(try await world.count("SELECT count(*) FROM idempotency_keys") == 9)
+        }
+    }
+
     @Test func `a key answers with the task as it now is, for the same body of the same user only`() async throws {
         try await World.with { world async throws in
             let key: Headers = ["Idempotency-Key": "k1"]

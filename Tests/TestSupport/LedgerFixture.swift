@@ -67,9 +67,10 @@ package struct LedgerFixture: Sendable {
             subject.costMicros = 420_000
             let id = try TaskNotification.id(event: event.id, channel: channel, target: target)
             let payload = try JSONText.encode(TaskNotification(event: event, task: subject))
-            try NotificationStore.plan(
-                [PlannedNotification(effectID: id, channel: channel, target: target, payload: payload)], of: task,
-                attempt: 1, eventID: event.id, seq: event.seq, type: event.type, in: tx)
+            try tx.pipeline(
+                NotificationStore.plan(
+                    [PlannedNotification(effectID: id, channel: channel, target: target, payload: payload)], of: task,
+                    attempt: 1, eventID: event.id, seq: event.seq, type: event.type))
             return id
         }
     }

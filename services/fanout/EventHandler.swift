@@ -48,29 +48,34 @@ struct EventHandler: MessageHandler {
     ) async throws -> (outcome: Outcome, channels: [String]) {
         let channels = try await directory.channels()
         guard Relevance.mayConcernAnybody(event, channels) else {
-            try await step.commit { _ in }
+            try await step.commit([])
             metrics.took(event, told: [])
             return (.done, [])
         }
-        let (task, platform) = (message.taskID, platform)
-        let told = try await step.commit { tx -> [Route] in
-            guard let facts = try NotificationStore.facts(task, in: tx) else { return [] }
-            let routes = route(event, to: channels, Audience(facts, event: event, platform: platform))
-            if routes.isEmpty { return [] }
-            let payload = try JSONText.encode(
-                TaskNotification(event: event, task: .init(facts, id: task, event: event)))
-            let notifications = try routes.map { one in
-                PlannedNotification(
-                    effectID: try TaskNotification.id(event: event.id, channel: one.channel, target: one.target),
-                    channel: one.channel, target: one.target, payload: payload)
-            }
-            try NotificationStore.plan(
-                notifications, of: task, attempt: event.attempt, eventID: event.id, seq: event.seq, type: event.type,
-                in: tx)
-            return routes
+        let (routes, plan) = try await self.routes(of: event, message.taskID, to: channels, step)
+        try await step.commit(plan)
+        metrics.took(event, told: routes)
+        return (.done, routes.map(\.channel))
+    }
+
+    /// Whom to tell, and the statements that plan it; none for a task that is not there any more.
+    private func routes(
+        of event: TaskNotification.Event, _ task: TaskID, to channels: [RegisteredChannel], _ step: Step
+    ) async throws -> ([Route], plan: [Query]) {
+        guard let facts = try await NotificationStore.facts(of: step.read(NotificationStore.facts(task))) else {
+            return ([], [])
         }
-        metrics.took(event, told: told)
-        return (.done, told.map(\.channel))
+        let routes = route(event, to: channels, Audience(facts, event: event, platform: platform))
+        if routes.isEmpty { return ([], []) }
+        let payload = try JSONText.encode(TaskNotification(event: event, task: .init(facts, id: task, event: event)))
+        let notifications = try routes.map { one in
+            PlannedNotification(
+                effectID: try TaskNotification.id(event: event.id, channel: one.channel, target: one.target),
+                channel: one.channel, target: one.target, payload: payload)
+        }
+        let plan = NotificationStore.plan(
+            notifications, of: task, attempt: event.attempt, eventID: event.id, seq: event.seq, type: event.type)
+        return (routes, plan)
     }
 }
 

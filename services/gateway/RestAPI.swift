@@ -4,6 +4,7 @@ import Lifecycle
 import Patterns
 import Postgres
 import Screening
+import Store
 import Telemetry
 import Tracing
 
@@ -28,8 +29,9 @@ struct RestAPI: Sendable {
         let policies = PolicyClient(url: policyURL, log: log)
         let screen = TextScreen(try Screener(screener, log: log), redactor: try Redactor(), pool: pool)
         let tasks = TaskRoutes(
-            pool: pool, authenticator: authenticator, gate: gate, settings: settings, policies: policies,
-            screen: screen, tracer: tracer)
+            pool: pool, reads: FlightGroup(pool), submits: GroupCommit(pool) { try SubmitStore.insert($0, in: $1) },
+            authenticator: authenticator, gate: gate, settings: settings, policies: policies, screen: screen,
+            tracer: tracer)
         let events = EventRoutes(pool: pool, watch: watch, settings: settings)
         let passwords = try PasswordWork(
             atOnce: settings.passwordsAtOnce, cost: settings.passwordCost, metrics: metrics, log: log)

@@ -13,6 +13,19 @@ package enum JSONText {
         return try encoder.encode(value)
     }
 
+    /// The same for a value of any shape, which is what most messages are written from.
+    package static func encode(_ value: JSONValue) -> String {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(256)
+        JSONWriter.append(value, to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// A text in quotes, behind what was written before.
+    package static func append(quoted text: String, to bytes: inout [UInt8]) {
+        JSONWriter.append(quoted: text, to: &bytes)
+    }
+
     package static func decode<T: Decodable>(_ type: T.Type = T.self, _ text: String) throws -> T {
         try JSONDecoder().decode(type, from: Data(text.utf8))
     }
@@ -40,7 +53,5 @@ package enum JSONText {
 
 extension JSONValue {
     /// The document as text with sorted keys. A value of this type can always be written.
-    package var text: String {
-        (try? JSONText.encode(self)) ?? "null"
-    }
+    package var text: String { JSONText.encode(self) }
 }

@@ -13,6 +13,7 @@ import Telemetry
 struct MessageExecutor: Sendable {
     private let handler: any MessageHandler
     private let pool: Pool
+    private let group: FlightGroup
     private let settings: ConsumerSettings
     private let log: Logger
     private let handled: Counter
@@ -28,6 +29,7 @@ struct MessageExecutor: Sendable {
     init(handler: any MessageHandler, pool: Pool, settings: ConsumerSettings, log: Logger, metrics: Metrics) {
         self.handler = handler
         self.pool = pool
+        group = FlightGroup(pool)
         self.settings = settings
         self.log = log
         handled = metrics.counter(
@@ -61,7 +63,7 @@ struct MessageExecutor: Sendable {
             var deliveries: Int?
             while true {
                 do {
-                    let result = try await attempt(item, deliveries: &deliveries)
+                    let result = try await attempt(item, deliveries: &deliveries, isFirst: failures == 0)
                     handled.increment(by: 1, handler.consumer, result)
                     return item.ack()
                 } catch is OurTurn {
@@ -103,11 +105,11 @@ struct MessageExecutor: Sendable {
     /// One try. Returns what became of the message; throws only what another try may mend.
     ///
     /// - Parameter deliveries: how often the message was begun, once it is known: a held one is counted once.
-    private func attempt(_ item: LaneItem, deliveries: inout Int?) async throws -> String {
+    private func attempt(_ item: LaneItem, deliveries: inout Int?, isFirst: Bool) async throws -> String {
         if !handler.keepsPosition { return try await hint(item.message) }
         if item.isReplay { return try await work(item) }
         if handler.callsOutside || item.isRepeat, let result = try await settle(item) { return result }
-        guard item.isRepeat else { return try await work(item) }
+        guard item.isRepeat else { return try await work(item, in: isFirst ? group : nil) }
         let message = item.message
         guard try await attemptsBefore(message) > 0 || deliveries != nil else {
             deliveries = try await countAttempt(message)
@@ -139,11 +141,12 @@ struct MessageExecutor: Sendable {
         return "dead"
     }
 
-    private func work(_ item: LaneItem) async throws -> String {
+    /// - Parameter group: with what the message may be committed. One that has failed before holds up nobody else.
+    private func work(_ item: LaneItem, in group: FlightGroup? = nil) async throws -> String {
         let message = item.message
         let step = Step(
             pool: pool, consumer: handler.consumer, message: message, wasParked: item.parkedAttempts != nil,
-            isReplay: item.isReplay)
+            isReplay: item.isReplay, group: group)
         let started = MonotonicTime.now
         let outcome: Outcome
         do {
@@ -219,7 +222,7 @@ struct MessageExecutor: Sendable {
         if step.isCommitted { return "done" }
         switch outcome {
         case .done:
-            do { try await step.commit { _ in } } catch is Step.Taken { return try await settled(item) }
+            do { try await step.commit([]) } catch is Step.Taken { return try await settled(item) }
             return "done"
         case .retry(let after, let reason):
             let attempts = (item.parkedAttempts ?? 0) + 1

@@ -42,16 +42,46 @@ package final class Step: Sendable {
     private let message: Message
     private let wasParked: Bool
     private let isReplay: Bool
+    private let group: FlightGroup?
     private let committed = CommitFlag()
 
     /// - Parameter isReplay: the message lies behind the position and was asked for once more: its order is taken in the
     ///   place of the position.
-    init(pool: Pool, consumer: String, message: Message, wasParked: Bool = false, isReplay: Bool = false) {
+    /// - Parameter group: with whose messages this one may be committed; nil = with none.
+    init(
+        pool: Pool, consumer: String, message: Message, wasParked: Bool = false, isReplay: Bool = false,
+        group: FlightGroup? = nil
+    ) {
         self.pool = pool
         self.consumer = consumer
         self.message = message
         self.wasParked = wasParked
         self.isReplay = isReplay
+        self.group = group
+    }
+
+    /// Reads together with what other messages read and commit just now.
+    package func read(_ query: Query) async throws -> Rows {
+        guard let group else { return try await pool.run { try $0.query(query) } }
+        return try await group.run(query, key: message.taskID.rawValue)
+    }
+
+    /// The same as `commit` for an effect whose statements are known beforehand. They share one transaction with those of
+    /// other tasks' messages; what fails is done again by itself.
+    package func commit(_ effect: [Query]) async throws {
+        guard let group, !isReplay else {
+            return try await commit { tx in for query in effect { try tx.enqueue(query) } }
+        }
+        let task = message.taskID.rawValue
+        // First in its flight, so whoever finds the step taken has done nothing.
+        var flight = [ConsumerStore.advance(consumer, task: task, to: message.seq)] + effect
+        if wasParked { flight.append(ConsumerStore.unpark(consumer, task: task, through: message.seq)) }
+        do {
+            _ = try await group.run(flight, key: task)
+        } catch let error as PostgresError where ConsumerStore.isStepTaken(error) {
+            throw Taken()
+        }
+        committed.set()
     }
 
     /// Runs `body` in the transaction that moves the position. At most once per message over all processes, for ever:

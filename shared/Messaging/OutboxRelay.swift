@@ -9,13 +9,23 @@ import Telemetry
 /// How the relay works; the defaults are the product's.
 package struct RelaySettings: Sendable {
     package var batch = 500
-    /// The pause between looks while messages come, and a second after.
-    package var busyPause: Duration = .milliseconds(5)
+    /// The pause after a look that found nothing, for a second after the last message.
+    package var busyPause: Duration = .milliseconds(2)
     package var idlePause: Duration = .milliseconds(20)
+    /// So many in a page mean that many come. A pause makes the next page larger, and a message in a large one costs the
+    /// broker and the database less.
+    package var crowd = 16
+    package var crowdPause: Duration = .milliseconds(5)
     /// How long a message that no queue takes, or that the broker refused, waits for its next try.
     package var holdBack: Duration = .seconds(1)
 
     package init() {}
+
+    /// What comes while a page is being published is the next page: few messages wait for nothing.
+    func pause(after confirmed: Int, sinceLast: Duration) -> Duration? {
+        if confirmed > 0 { return confirmed < crowd ? nil : crowdPause }
+        return sinceLast < .seconds(1) ? busyPause : idlePause
+    }
 }
 
 /// The only publisher of task messages: outbox → RabbitMQ, with confirms.
@@ -40,6 +50,15 @@ package final class OutboxRelay: Service {
     private struct RelayState {
         var floor = OutboxFloor()
         var heldUntil: [String: MonotonicTime] = [:]
+        /// What the broker has and the table still holds.
+        var confirmed: Set<Int64> = []
+    }
+
+    /// What came of one page.
+    private struct PageResult {
+        var confirmed = 0
+        /// True when rows wait behind it.
+        var isFull = false
     }
 
     package init(
@@ -98,6 +117,7 @@ package final class OutboxRelay: Service {
         var shards: [Int] = []
         var session: Int32?
         var looked = MonotonicTime(nanoseconds: 0)
+        var last = PageResult()
         while !Task.isCancelled {
             if looked.elapsed > (shards.isEmpty ? .milliseconds(200) : .milliseconds(500)) {
                 let owned = try await own()
@@ -111,10 +131,15 @@ package final class OutboxRelay: Service {
                 shardsOwned.set(Double(owned.count))
                 looked = .now
             }
-            if !shards.isEmpty, try await runOnce(connection, shards: shards) > 0 { lastRow = .now }
-            let isBusy = lastRow.elapsed < .seconds(1)
-            try await Task.sleep(for: isBusy ? settings.busyPause : settings.idlePause)
+            let page = shards.isEmpty ? PageResult() : try await publishPage(connection, shards, after: last)
+            last = page
+            if page.confirmed > 0 { lastRow = .now }
+            if let pause = settings.pause(after: page.confirmed, sinceLast: lastRow.elapsed) {
+                try await Task.sleep(for: pause)
+            }
         }
+        // Whoever comes next would publish it once more.
+        try await forget()
     }
 
     /// The shards that this process owns now, taking what is free.
@@ -129,24 +154,39 @@ package final class OutboxRelay: Service {
     /// The key under which a shard is owned.
     static func lockKey(_ shard: Int) -> Int64 { AdvisoryLock.key("relay", shard) }
 
-    /// Publishes one page. Returns how many messages were confirmed.
-    package func runOnce(_ connection: AMQPConnection, shards: [Int]) async throws -> Int {
+    /// Publishes one page, while the rows of the page before it are deleted: its readers wait for neither. Behind a full
+    /// page they are deleted first, or the next one would hold nothing else.
+    private func publishPage(
+        _ connection: AMQPConnection, _ shards: [Int], after last: PageResult
+    ) async throws -> PageResult {
+        if last.isFull { try await forget() }
+        async let forgotten: Void = forget()
         let limit = settings.batch
-        let (floor, held) = state.withLock { state in
+        let (floor, held, done) = state.withLock { state in
             state.heldUntil = state.heldUntil.filter { $0.value > .now }
-            return (state.floor, Array(state.heldUntil.keys))
+            return (state.floor, Array(state.heldUntil.keys), state.confirmed)
         }
         let page = try await pool.run {
             try OutboxStore.page(shards: shards, above: floor, limit: limit, without: held, in: $0)
         }
-        let confirmed = try await publish(page.rows, shards, connection)
-        try await pool.run { try OutboxStore.delete(ids: confirmed, in: $0) }
-        let gone = Set(confirmed)
+        let confirmed = try await publish(page.rows.filter { !done.contains($0.id) }, shards, connection)
+        let gone = done.union(confirmed)
         let pending = page.rows.first { !gone.contains($0.id) }?.id
-        // A page that left lanes out was not read to its end.
-        let isWhole = page.rows.count < limit && held.isEmpty
-        state.withLock { $0.floor.advance(page, isWhole: isWhole, lowestPending: pending) }
-        return confirmed.count
+        let isFull = page.rows.count >= limit
+        state.withLock { state in
+            // A page that left lanes out was not read to its end.
+            state.floor.advance(page, isWhole: !isFull && held.isEmpty, lowestPending: pending)
+        }
+        try await forgotten
+        return PageResult(confirmed: confirmed.count, isFull: isFull)
+    }
+
+    /// Deletes what the broker has. What Postgres does not take now is tried again with the next page.
+    private func forget() async throws {
+        let ids = state.withLock { Array($0.confirmed) }
+        if ids.isEmpty { return }
+        try await pool.run { try OutboxStore.delete(ids: ids, in: $0) }
+        state.withLock { $0.confirmed.subtract(ids) }
     }
 
     /// Rounds of at most one message per stream and task; a round begins when the one before it is confirmed.
@@ -201,6 +241,7 @@ package final class OutboxRelay: Service {
     private func settle(_ row: OutboxRow, _ result: PublishResult) -> Bool {
         switch result {
         case .confirmed:
+            state.withLock { _ = $0.confirmed.insert(row.id) }
             published.increment(by: 1, row.stream)
             return true
         case .nacked:

@@ -13,6 +13,8 @@ import Tracing
 package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     private let channel: Channel
     private let pool: Pool
+    /// Claims and marks of all lanes at work.
+    private let group: FlightGroup
     private let settings: DispatcherSettings
     private let rules: ClaimRules
     private let gate: RateGate
@@ -28,6 +30,7 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     ) {
         self.channel = channel
         self.pool = pool
+        group = FlightGroup(pool)
         self.settings = settings
         self.tracer = tracer
         self.log = log
@@ -62,11 +65,8 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
         let bucket = Channel.bucket(of: lane.target)
         guard gate.take(bucket) else { return nil }
         do {
-            let rules = self.rules
-            let token = try Random.hexToken(bytes: 16)
-            let (claimed, superseded) = try await pool.run {
-                try EffectStore.claim(lane, rules, token: token, in: $0)
-            }
+            let claim = EffectStore.Claim(lane, rules, token: try Random.hexToken(bytes: 16))
+            let (claimed, superseded) = try claim.result(try await group.run(claim.flight, key: lane.key))
             return noted(claimed, superseded, bucket)
         } catch {
             gate.giveBack(bucket)
@@ -186,15 +186,14 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     ) async throws -> ClaimedEffect? {
         let bucket = Channel.bucket(of: lane.target)
         let deadline = Deadline.after(settings.lease)
-        let rules = self.rules
-        let token = try Random.hexToken(bytes: 16)
+        let following = EffectStore.Claim(lane, rules, token: try Random.hexToken(bytes: 16))
         var failures = 0
         while true {
             let goesOn = failures == 0 && gate.take(bucket)
             do {
-                let (isOurs, next, superseded) = try await pool.run { connection in
-                    try EffectStore.settle(mark, next: goesOn ? (lane, rules, token) : nil, in: connection)
-                }
+                let settlement = EffectStore.Settlement(mark, next: goesOn ? following : nil)
+                let (isOurs, next, superseded) = try settlement.result(
+                    try await group.run(settlement.flight, key: lane.key))
                 deliveries.increment(by: 1, Channel.name, isOurs ? result : "lost")
                 if !isOurs { log.warning("a claim was lost", ["channel": Channel.name, "effect": claimed.id]) }
                 if goesOn { return noted(next, superseded, bucket) }

@@ -132,6 +132,9 @@ package final class Pool: Service {
         try await threads.run { try self.withConnection(body) }
     }
 
+    /// Has one of the pool's threads do a job that nobody waits for. False when they have ended.
+    func submit(_ job: @escaping @Sendable () -> Void) -> Bool { threads.submit(job) }
+
     /// Like `withTransaction`, on one of the pool's threads.
     @discardableResult
     package func transaction<Result: Sendable>(

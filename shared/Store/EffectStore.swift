@@ -10,6 +10,9 @@ package struct EffectLane: Sendable, Hashable {
         self.task = task
         self.target = target
     }
+
+    /// What a group of claims is ordered by.
+    package var key: String { "\(task)/\(target)" }
 }
 
 /// An effect that this process alone may send, until the lease is over.
@@ -71,14 +74,32 @@ package enum EffectStore {
         + [TaskEventType.approvalRequired.rawValue, TaskEventType.questionAsked.rawValue]).sorted()
 
     /// Claims the head of a lane, in one round trip: first drops the updates that something newer replaces, then takes
-    /// the oldest open row if it is due. Nil when there is none, or when another process is at the lane.
+    /// the oldest open row if it is due. `claimed` is nil when there is none, or when another process is at the lane.
+    package struct Claim: Sendable {
+        /// The statements.
+        package let flight: [Query]
+        private let token: String
+
+        package init(_ lane: EffectLane, _ rules: ClaimRules, token: String) {
+            flight = [EffectStore.supersede(lane, rules), EffectStore.claim(lane, rules, token)]
+            self.token = token
+        }
+
+        /// What they answered.
+        package func result(_ answers: some Collection<Rows>) throws -> (claimed: ClaimedEffect?, superseded: Int) {
+            guard let dropped = answers.first, let taken = answers.dropFirst().first else {
+                throw StoreError.noRow("effects")
+            }
+            return (try taken.first.map { try ClaimedEffect(row: $0, token: token) }, dropped.affected)
+        }
+    }
+
+    /// `Claim`, on a connection.
     package static func claim(
         _ lane: EffectLane, _ rules: ClaimRules, token: String, in connection: Connection
     ) throws -> (claimed: ClaimedEffect?, superseded: Int) {
-        let results = try connection.pipeline([supersede(lane, rules), claim(lane, rules, token)])
-        guard results.count == 2 else { throw StoreError.noRow("effects") }
-        let claimed = try results[1].first.map { try ClaimedEffect(row: $0, token: token) }
-        return (claimed, results[0].affected)
+        let claim = Claim(lane, rules, token: token)
+        return try claim.result(connection.pipeline(claim.flight))
     }
 
     private static func supersede(_ lane: EffectLane, _ rules: ClaimRules) -> Query {
@@ -121,19 +142,32 @@ package enum EffectStore {
     }
 
     /// Writes down what became of a claimed effect and claims the next of its lane, in one round trip and one transaction.
-    ///
-    /// - Parameter next: the lane, its rules and the token of the next claim; nil = none is wanted.
-    /// - Returns: `isOurs` false when the claim was lost, so that nothing was written.
-    package static func settle(
-        _ mark: EffectMark, next: (lane: EffectLane, rules: ClaimRules, token: String)? = nil, in connection: Connection
-    ) throws -> (isOurs: Bool, next: ClaimedEffect?, superseded: Int) {
-        var flight = [mark.query]
-        if let next { flight += [supersede(next.lane, next.rules), claim(next.lane, next.rules, next.token)] }
-        let results = try connection.pipeline(flight)
-        guard let marked = results.first else { throw StoreError.noRow("effects") }
-        guard let next, results.count == 3 else { return (marked.affected == 1, nil, 0) }
-        let claimed = try results[2].first.map { try ClaimedEffect(row: $0, token: next.token) }
-        return (marked.affected == 1, claimed, results[1].affected)
+    package struct Settlement: Sendable {
+        /// The statements.
+        package let flight: [Query]
+        private let next: Claim?
+
+        /// - Parameter next: the claim of what follows in the lane; nil = none is wanted.
+        package init(_ mark: EffectMark, next: Claim? = nil) {
+            flight = [mark.query] + (next?.flight ?? [])
+            self.next = next
+        }
+
+        /// What they answered. `isOurs` is false when the claim was lost, so that nothing was written.
+        package func result(
+            _ answers: some Collection<Rows>
+        ) throws -> (isOurs: Bool, next: ClaimedEffect?, superseded: Int) {
+            guard let marked = answers.first else { throw StoreError.noRow("effects") }
+            guard let next else { return (marked.affected == 1, nil, 0) }
+            let (claimed, superseded) = try next.result(answers.dropFirst())
+            return (marked.affected == 1, claimed, superseded)
+        }
+    }
+
+    /// `Settlement`, on a connection. Returns false when the claim was lost, so that nothing was written.
+    package static func settle(_ mark: EffectMark, in connection: Connection) throws -> Bool {
+        let settlement = Settlement(mark)
+        return try settlement.result(connection.pipeline(settlement.flight)).isOurs
     }
 
     /// Claims whose lease is over: whoever held them may have sent. Returns how many there were.

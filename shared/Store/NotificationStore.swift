@@ -65,34 +65,41 @@ package struct PlannedNotification: Sendable {
 package enum NotificationStore {
     /// The facts of a task as they are now; nil when there is no such task any more.
     package static func facts(_ task: TaskID, in connection: Connection) throws -> NotificationFacts? {
-        try connection.query(
-            """
-            SELECT t.repo, t.status, t.issue_number::bigint, t.task_description, t.branch_name, t.pr_url,
-                t.pr_number::bigint, t.outcome, t.answer_text, t.error::text,
-                (h.cost_usd * 1000000)::bigint AS cost_micros, h.turn::bigint,
-                extract(epoch FROM coalesce(t.completed_at, clock_timestamp()) - t.started_at)::bigint AS duration_s,
-                t.settings ->> 'credential_ref' AS credential_ref, t.channel_source, t.channel_metadata::text,
-                u.email, t.notifications::text AS task_level, r.notifications::text AS repo_level,
-                u.notifications::text AS user_level
-            FROM tasks t JOIN task_heads h USING (task_id) JOIN users u ON u.user_id = t.user_id
-                JOIN repos r ON r.repo = t.repo
-            WHERE t.task_id = \(task.rawValue)
-            """
-        ).first.map(NotificationFacts.init(row:))
+        try facts(of: connection.query(facts(task)))
     }
 
-    /// Plans notifications with the next statement, or with COMMIT: ledger row, position in the channel's stream and
-    /// outbox row each. One that was planned before stays as it is.
+    /// The same as a statement, for a flight.
+    package static func facts(_ task: TaskID) -> Query {
+        """
+        SELECT t.repo, t.status, t.issue_number::bigint, t.task_description, t.branch_name, t.pr_url,
+            t.pr_number::bigint, t.outcome, t.answer_text, t.error::text,
+            (h.cost_usd * 1000000)::bigint AS cost_micros, h.turn::bigint,
+            extract(epoch FROM coalesce(t.completed_at, clock_timestamp()) - t.started_at)::bigint AS duration_s,
+            t.settings ->> 'credential_ref' AS credential_ref, t.channel_source, t.channel_metadata::text,
+            u.email, t.notifications::text AS task_level, r.notifications::text AS repo_level,
+            u.notifications::text AS user_level
+        FROM tasks t JOIN task_heads h USING (task_id) JOIN users u ON u.user_id = t.user_id
+            JOIN repos r ON r.repo = t.repo
+        WHERE t.task_id = \(task.rawValue)
+        """
+    }
+
+    /// What the statement answered.
+    package static func facts(of rows: Rows) throws -> NotificationFacts? {
+        try rows.first.map(NotificationFacts.init(row:))
+    }
+
+    /// The statements that plan notifications: ledger row, position in the channel's stream and outbox row each. One that
+    /// was planned before stays as it is.
     package static func plan(
         _ notifications: [PlannedNotification], of task: TaskID, attempt: Int, eventID: String, seq: Int64,
-        type: String, in tx: Connection
-    ) throws {
-        for one in notifications {
-            try tx.enqueue(
-                """
-                SELECT plan_notification(\(one.effectID), \(task.rawValue), \(Int32(attempt)), \(one.channel),
-                    \(one.target), \(eventID), \(seq), \(type), \(one.payload)::jsonb)
-                """)
+        type: String
+    ) -> [Query] {
+        notifications.map { one in
+            """
+            SELECT plan_notification(\(one.effectID), \(task.rawValue), \(Int32(attempt)), \(one.channel),
+                \(one.target), \(eventID), \(seq), \(type), \(one.payload)::jsonb)
+            """
         }
     }
 }

@@ -79,27 +79,30 @@ package struct NewTask: Sendable {
 
 /// The submit: one read, one flight of writes.
 package enum SubmitStore {
-    /// Nil when the token opens nothing.
+    /// The statement that reads all of it.
     ///
     /// - Parameters:
     ///   - key: the idempotency key, if there is one.
     ///   - countUpTo: how many waiting tasks matter; 0 = none are counted.
-    package static func context(
-        tokenHash: String, repo: RepoName, key: String?, countUpTo: Int, in connection: Connection
-    ) throws -> SubmitContext? {
-        let rows = try connection.query(
-            """
-            SELECT \(Principal.columns), u.max_concurrent AS user_slots, g.level AS grant_level,
-                new_ulid(now_ms()) AS fresh_id, i.body_hash, i.task_id AS earlier_id, r.repo IS NOT NULL AS onboarded,
-                (SELECT count(*) FROM (SELECT 1 FROM tasks w WHERE w.user_id = u.user_id
-                    AND w.status IN ('SUBMITTED', 'QUEUED') LIMIT \(countUpTo)) AS waiting) AS waiting,
-                \(RepoRecord.columns)
-            FROM api_tokens k JOIN users u USING (user_id)
-            LEFT JOIN repos r ON r.repo = \(repo.rawValue) AND r.deleted_at IS NULL
-            LEFT JOIN repo_grants g ON g.repo = r.repo AND g.user_id = u.user_id
-            LEFT JOIN idempotency_keys i ON i.user_id = u.user_id AND i.key = \(key)
-            WHERE k.token_hash = \(tokenHash) AND \(TokenStore.isAlive)
-            """)
+    package static func context(tokenHash: String, repo: RepoName, key: String?, countUpTo: Int) -> Query {
+        """
+        SELECT \(Principal.columns), u.max_concurrent AS user_slots, g.level AS grant_level,
+            new_ulid(now_ms()) AS fresh_id, i.body_hash, i.task_id AS earlier_id, r.repo IS NOT NULL AS onboarded,
+            (SELECT count(*) FROM (SELECT 1 FROM tasks w WHERE w.user_id = u.user_id
+                AND w.status IN ('SUBMITTED', 'QUEUED') LIMIT \(countUpTo)) AS waiting) AS waiting,
+            \(RepoRecord.columns)
+        FROM api_tokens k JOIN users u USING (user_id)
+        LEFT JOIN repos r ON r.repo = \(repo.rawValue) AND r.deleted_at IS NULL
+        LEFT JOIN repo_grants g ON g.repo = r.repo AND g.user_id = u.user_id
+        LEFT JOIN idempotency_keys i ON i.user_id = u.user_id AND i.key = \(key)
+        WHERE k.token_hash = \(tokenHash) AND \(TokenStore.isAlive)
+        """
+    }
+
+    /// What the statement answered; nil when the token opens nothing.
+    ///
+    /// - Parameter isCounted: whether waiting tasks were counted.
+    package static func context(of rows: Rows, isCounted: Bool) throws -> SubmitContext? {
         guard let row = rows.first else { return nil }
         var earlier: EarlierSubmit?
         if let hash = try row.get("body_hash", as: String?.self) {
@@ -110,56 +113,69 @@ package enum SubmitStore {
         return SubmitContext(
             principal: try Principal(row: row), repo: repo,
             standing: repo.map { RepoStanding(access: $0.access, level: level) } ?? .unknown,
-            waiting: countUpTo > 0 ? try row.get("waiting", as: Int.self) : nil,
+            waiting: isCounted ? try row.get("waiting", as: Int.self) : nil,
             userSlots: try row.get("user_slots", as: Int?.self),
             taskID: try row.ulid("fresh_id"), earlier: earlier)
     }
 
-    /// Law 1 for a submit: key, task, head, first event and first command in one flight and one transaction, all or
-    /// nothing.
+    /// A submit that is decided and not yet made.
+    package struct Insert: Sendable {
+        fileprivate let task: NewTask
+        fileprivate let context: SubmitContext
+        fileprivate let key: IdempotencyKey?
+
+        package init(_ task: NewTask, _ context: SubmitContext, key: IdempotencyKey?) {
+            self.task = task
+            self.context = context
+            self.key = key
+        }
+
+        /// What `submit_tasks` reads.
+        fileprivate var document: JSONValue {
+            var members: [String: JSONValue] = [
+                "task_id": .string(task.id.rawValue), "user_id": .string(task.userID.rawValue),
+                "repo": .string(task.repo.rawValue), "issue_number": JSONValue(task.issueNumber),
+                "task_description": JSONValue(task.description), "workflow": .string(task.workflow),
+                "channel_source": .string(task.channelSource), "branch_name": .string(task.branchName),
+                "base_branch": JSONValue(task.baseBranch), "model": .string(task.model),
+                "max_turns": JSONValue(task.maxTurns), "max_budget_usd": JSONValue(task.maxBudget?.description),
+                "max_duration_s": JSONValue(task.maxDurationSeconds), "max_attempts": JSONValue(task.maxAttempts),
+                "settings": task.settings, "notifications": task.notifications,
+                "traceparent": .string(task.traceparent),
+                "told": [
+                    "repo": .string(task.repo.rawValue), "issue_number": JSONValue(task.issueNumber),
+                    "channel_source": .string(task.channelSource), "workflow": .string(task.workflow),
+                ],
+            ]
+            if let key {
+                members["key"] = .string(key.key)
+                members["body_hash"] = .string(key.bodyHash)
+            }
+            if !task.allowances.isEmpty { members["allowances"] = .array(task.allowances.map { .string($0) }) }
+            return .object(members)
+        }
+    }
+
+    /// Law 1 for submits: key, task, head, first event and first command in one flight and one transaction, of all of them
+    /// or of none.
     ///
-    /// Throws the unique violation `idempotency_keys_pkey` when another submit with the key came first.
-    package static func insert(
-        _ task: NewTask, _ context: SubmitContext, key: IdempotencyKey?, in connection: Connection
-    ) throws -> TaskSnapshot {
-        var flight: [Query] = []
-        if let key {
-            // First, so that a second submit waits here and has done nothing yet.
-            flight.append(
-                """
-                INSERT INTO idempotency_keys (user_id, key, body_hash, task_id)
-                VALUES (\(task.userID.rawValue), \(key.key), \(key.bodyHash), \(task.id.rawValue))
-                """)
-        }
-        flight.append(
+    /// Throws the unique violation `idempotency_keys_pkey` when another submit with a key came first.
+    package static func insert(_ inserts: [Insert], in connection: Connection) throws -> [TaskSnapshot] {
+        let document = JSONValue.array(inserts.map(\.document))
+        let rows = try connection.query(
             """
-            INSERT INTO tasks (task_id, user_id, repo, issue_number, task_description, workflow, channel_source,
-                branch_name, base_branch, model, max_turns, max_budget_usd, max_duration_s, max_attempts, settings,
-                notifications, traceparent)
-            VALUES (\(task.id.rawValue), \(task.userID.rawValue), \(task.repo.rawValue), \(task.issueNumber),
-                \(task.description), \(task.workflow), \(task.channelSource), \(task.branchName), \(task.baseBranch),
-                \(task.model), \(task.maxTurns), \(task.maxBudget), \(task.maxDurationSeconds), \(task.maxAttempts),
-                \(task.settings), \(task.notifications), \(task.traceparent))
-            RETURNING created_at
+            SELECT task_id, created_at FROM submit_tasks(\(document),
+                \(TaskEventType.taskCreated.rawValue), \(TaskCommand.taskSubmitted.rawValue))
             """)
-        let made = flight.count - 1
-        if !task.allowances.isEmpty {
-            flight.append(
-                """
-                INSERT INTO task_allowances (task_id, scope, user_id)
-                SELECT DISTINCT \(task.id.rawValue), scope, \(task.userID.rawValue)
-                FROM unnest(\(task.allowances)) AS scope
-                """)
+        let made = try rows.map { row in
+            (try row.get("task_id", as: String.self), try row.get("created_at", as: Timestamp.self))
         }
-        let metadata: JSONValue = [
-            "repo": .string(task.repo.rawValue), "issue_number": JSONValue(task.issueNumber),
-            "channel_source": .string(task.channelSource), "workflow": .string(task.workflow),
-        ]
-        flight.append(TaskLog.open(task, .taskCreated, metadata, .taskSubmitted))
-        guard let row = try connection.pipeline(flight)[made].first else { throw StoreError.noRow("tasks") }
-        return TaskSnapshot(
-            submitted: task, waiting: context.waiting, userSlots: context.userSlots,
-            createdAt: try row.get("created_at", as: Timestamp.self))
+        let times = Dictionary(made, uniquingKeysWith: { first, _ in first })
+        return try inserts.map { one in
+            guard let at = times[one.task.id.rawValue] else { throw StoreError.noRow("tasks") }
+            return TaskSnapshot(
+                submitted: one.task, waiting: one.context.waiting, userSlots: one.context.userSlots, createdAt: at)
+        }
     }
 
     /// What a user submitted under this key.

@@ -19,17 +19,6 @@ package enum TaskLog {
         "SELECT append_command(\(task.rawValue), \(Int32(attempt)), \(command.rawValue), \(payload.text)::jsonb) AS seq"
     }
 
-    /// The statement that begins a task's timeline, behind the one that makes the task: its head, its first event and its
-    /// first command.
-    static func open(
-        _ task: NewTask, _ type: TaskEventType, _ metadata: JSONValue, _ command: TaskCommand
-    ) -> Query {
-        """
-        SELECT open_timeline(\(task.id.rawValue), \(task.userID.rawValue), \(task.repo.rawValue), \(task.traceparent),
-            \(type.rawValue), \(metadata.text)::jsonb, \(command.rawValue), '{}'::jsonb)
-        """
-    }
-
     /// The statement that hints a compute adapter. Losing it only delays: sweeps compare sessions with reality.
     package static func compute(
         _ type: String, routingKey: String, task: TaskID, attempt: Int, _ payload: JSONValue = [:]

@@ -130,7 +130,7 @@ package enum ChannelRule: String, CaseIterable, Sendable, CustomTestStringConver
                 .unknown(claimed, settleSeconds: 0, error: "zombie"),
                 .released(claimed, afterSeconds: 0, error: "zombie", counts: true),
             ]
-            return try marks.map { try EffectStore.settle($0, in: connection).isOurs }
+            return try marks.map { try EffectStore.settle($0, in: connection) }
         }
         #expect(marks == [false, false, false, false])
         #expect(try await bench.fixture.ledger(task) == before)

@@ -64,10 +64,12 @@ struct TextScreen: Sendable {
         }
     }
 
-    /// The same from where nothing may block.
+    /// The same from where nothing may block: the rules take no longer than a reader of the text would, so only what they
+    /// find, and what the endpoint is asked, goes to a thread of its own.
     func requireLater(
         _ text: String, from source: String, on subject: String, by caller: Principal, _ request: Request
     ) async throws {
+        if !asksOutside, try screener.screen(text, from: source) == nil { return }
         try await threads.run { try require(text, from: source, on: subject, by: caller, request) }
     }
 }

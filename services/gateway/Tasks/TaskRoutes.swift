@@ -9,6 +9,10 @@ import Tracing
 /// Submitting, reading and cancelling tasks.
 struct TaskRoutes: Sendable {
     let pool: Pool
+    /// Where submits are read about,
+    let reads: FlightGroup
+    /// and made.
+    let submits: GroupCommit<SubmitStore.Insert, TaskSnapshot>
     let authenticator: Authenticator
     let gate: Gate
     let settings: GatewaySettings
@@ -129,31 +133,22 @@ struct TaskRoutes: Sendable {
         }
         let submit = Submit(
             submission: try submission.get(), tokenHash: hash, traceparent: trace.traceparent, span: span)
-        let scopes = submit.submission.body.initialApprovals
-        if scopes.isEmpty, !screen.asksOutside {
-            let context = try pool.withConnection { try self.context(of: submit, isFirst: true, in: $0) }
-            try screenText(of: submit, by: context.principal, call.request)
-            return .response(try pool.withConnection { try insert(submit, context, [], in: $0) })
-        }
+        // Nobody's thread waits while a group of submits is on its way, so a group is as large as there are callers.
         return Answer.later(call.request, within: PolicyClient.patience * 2, log: policies.log) { [self] in
             // Whoever may not submit learns nothing of the repository's rules, and of nothing else.
-            let known = try await pool.run { try context(of: submit, isFirst: true, in: $0) }
+            let known = try context(of: submit, isFirst: true, try await reads.run(question(submit), key: hash))
             if let text = submit.submission.body.description {
                 try await screen.requireLater(
                     text, from: "task", on: submit.submission.repo.rawValue, by: known.principal, call.request)
             }
+            let scopes = submit.submission.body.initialApprovals
+            if scopes.isEmpty, !screen.asksOutside { return try await insert(submit, known, allowing: []) }
             let allowances =
                 scopes.isEmpty ? [] : try await policies.check(scopes: scopes, under: known.repo?.policies ?? "")
-            return try await pool.run { connection in
-                try insert(
-                    submit, try context(of: submit, isFirst: false, in: connection), allowances, in: connection)
-            }
+            // That took a while: as it stands now.
+            let latest = try context(of: submit, isFirst: false, try await reads.run(question(submit), key: hash))
+            return try await insert(submit, latest, allowing: allowances)
         }
-    }
-
-    private func screenText(of submit: Submit, by caller: Principal, _ request: Request) throws {
-        guard let text = submit.submission.body.description else { return }
-        try screen.require(text, from: "task", on: submit.submission.repo.rawValue, by: caller, request)
     }
 
     /// One submit on its way.
@@ -164,14 +159,24 @@ struct TaskRoutes: Sendable {
         let span: LiveSpan?
     }
 
+    private func question(_ submit: Submit) -> [Query] {
+        [
+            SubmitStore.context(
+                tokenHash: submit.tokenHash, repo: submit.submission.repo, key: submit.submission.key?.key,
+                countUpTo: settings.maxQueuedPerUser)
+        ]
+    }
+
     /// What there is to know. Throws 401, 403, 422 and 429.
     ///
-    /// - Parameter isFirst: whether the request is counted here.
-    private func context(of submit: Submit, isFirst: Bool, in connection: Connection) throws -> SubmitContext {
+    /// - Parameters:
+    ///   - isFirst: whether the request is counted here.
+    ///   - answers: to `question`.
+    private func context(of submit: Submit, isFirst: Bool, _ answers: [Rows]) throws -> SubmitContext {
         let repo = submit.submission.repo
-        let context = try SubmitStore.context(
-            tokenHash: submit.tokenHash, repo: repo, key: submit.submission.key?.key,
-            countUpTo: settings.maxQueuedPerUser, in: connection)
+        let context = try answers.first.flatMap {
+            try SubmitStore.context(of: $0, isCounted: settings.maxQueuedPerUser > 0)
+        }
         guard let context else { throw APIError.unauthorized }
         if isFirst { try gate.count(context.principal) }
         // What is not onboarded is answered later, for everybody alike.
@@ -180,32 +185,41 @@ struct TaskRoutes: Sendable {
         return context
     }
 
+    /// Commits the task together with those of other callers.
     private func insert(
-        _ submit: Submit, _ context: SubmitContext, _ allowances: [String], in connection: Connection
-    ) throws -> Response {
-        let submission = submit.submission
-        if let earlier = context.earlier { return try replay(earlier, submission, in: connection) }
-        var task = try submission.task(
+        _ submit: Submit, _ context: SubmitContext, allowing allowances: [String]
+    ) async throws -> Response {
+        if let earlier = context.earlier {
+            return try await pool.run { try replay(earlier, submit.submission, in: $0) }
+        }
+        var task = try submit.submission.task(
             context, settings, allowances: allowances, traceparent: submit.traceparent)
         task.description = task.description.map(screen.redacted)
+        let insert = SubmitStore.Insert(task, context, key: submit.submission.key)
+        let span = tracer.begin(
+            "submit", in: submit.span?.context, kind: .client,
+            ["db.system.name": "postgresql", "db.operation.name": "INSERT"])
         do {
-            let span = tracer.begin(
-                "submit", in: submit.span?.context, kind: .client,
-                ["db.system.name": "postgresql", "db.operation.name": "INSERT"])
-            let made = try SubmitStore.insert(task, context, key: submission.key, in: connection)
+            let made = try await submits.run(insert, key: context.taskID.rawValue)
             span?.finish()
             submit.span?.finish([
-                "http.response.status_code": 201, "bgagent.task.id": .text(task.id.rawValue),
-                "vcs.repository.name": .text(task.repo.rawValue),
+                "http.response.status_code": 201, "bgagent.task.id": .text(made.id.rawValue),
+                "vcs.repository.name": .text(made.repo),
             ])
             return Answer.data(status: 201) { $0.task(made, userSlots: settings.userSlots) }
         } catch let error as PostgresError where error.isUniqueViolation(of: "idempotency_keys_pkey") {
-            let user = context.principal.userID
-            guard let key = submission.key,
-                let earlier = try SubmitStore.earlier(key.key, of: user, in: connection)
-            else { throw APIError.unavailable }
-            return try replay(earlier, submission, in: connection)
+            return try await pool.run { try overtaken(submit, context, in: $0) }
         }
+    }
+
+    /// Another submit with the same key came first.
+    private func overtaken(
+        _ submit: Submit, _ context: SubmitContext, in connection: Connection
+    ) throws -> Response {
+        guard let key = submit.submission.key,
+            let earlier = try SubmitStore.earlier(key.key, of: context.principal.userID, in: connection)
+        else { throw APIError.unavailable }
+        return try replay(earlier, submit.submission, in: connection)
     }
 
     private func replay(
