@@ -1,5 +1,6 @@
 import Domain
 import FoundationEssentials
+import HTTPServer
 import HTTPTypes
 import Postgres
 import Store
@@ -213,6 +214,16 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             #expect(answer.status == 503)
             #expect(!answer.message.contains("postgres"))
         }
+    }
+
+    @Test func `what takes too long is asked for again, and only a long poll has nothing to tell`() throws {
+        func answer(_ target: String) -> Response {
+            Answer.failure(
+                .laterTimedOut, Request(method: "GET", target: target, headers: [], body: .bytes([]), remoteAddress: "")
+            )
+        }
+        #expect(answer("/v1/tasks/x/status").status == 503)
+        #expect(answer("/v1/tasks/x/events?wait=20").status == 200)
     }
 
     @Test func `a task that somebody else holds is busy, not an error`() async throws {

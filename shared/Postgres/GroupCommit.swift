@@ -58,6 +58,14 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
         }
     }
 
+    /// The same for those who wait for nothing themselves: `finish` hears of it on the group's thread, where it holds up
+    /// the next group.
+    package func submit(
+        _ item: Item, key: String, finish: @escaping @Sendable (Swift.Result<Answer, any Error>) -> Void
+    ) {
+        submit(Request(item: item, key: key, finish: finish))
+    }
+
     private static var closed: PostgresError { PostgresError(.closed, "the pool is closed") }
 
     private func submit(_ request: Request) {

@@ -180,13 +180,13 @@ package enum TaskQueries {
     }
 
     /// Where a task stands, and how `asker` stands to it.
-    package static func status(
-        _ id: TaskID, for asker: UserID, in connection: Connection
-    ) throws -> (task: TaskStatusSnapshot, standing: TaskStanding)? {
-        let query = query(TaskStatusSnapshot.columns + ", " + TaskStanding.columns(for: asker), of: id)
-        return try connection.query(query).first.map { row in
-            (try TaskStatusSnapshot(row: row), try TaskStanding(row: row))
-        }
+    package static func status(_ id: TaskID, for asker: UserID) -> Query {
+        query(TaskStatusSnapshot.columns + ", " + TaskStanding.columns(for: asker), of: id)
+    }
+
+    /// What the statement answered; nil when there is no such task.
+    package static func status(of rows: Rows) throws -> (task: TaskStatusSnapshot, standing: TaskStanding)? {
+        try rows.first.map { row in (try TaskStatusSnapshot(row: row), try TaskStanding(row: row)) }
     }
 
     static func statusQuery(_ id: TaskID) -> Query { query(TaskStatusSnapshot.columns, of: id) }

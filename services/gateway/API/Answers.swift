@@ -56,16 +56,37 @@ enum Answer {
                 do {
                     responder.send(try await work())
                 } catch {
-                    let response = failure(.thrown(error), request)
-                    if response.status == 500 {
-                        log.error(
-                            "a request failed", ["route": request.route, "request_id": request.id, "error": "\(error)"])
-                    }
-                    responder.send(response)
+                    responder.send(failure(error, request, log))
                 }
             }
             responder.whenAbandoned { task.cancel() }
         }
+    }
+
+    /// An answer made of a flight of reads that is done together with those of others: no thread of the server waits, and
+    /// many answers cost one trip.
+    static func read(
+        _ flight: [Query], in group: FlightGroup, _ request: Request, log: Logger,
+        _ answer: @escaping @Sendable ([Rows]) throws -> Response
+    ) -> Reply {
+        .later(timeout: .seconds(10)) { responder in
+            group.submit(flight, key: "") { result in
+                do {
+                    responder.send(try answer(result.get()))
+                } catch {
+                    responder.send(failure(error, request, log))
+                }
+            }
+        }
+    }
+
+    /// What the client hears of an error, and the log of what the client is told nothing about.
+    private static func failure(_ error: any Error, _ request: Request, _ log: Logger) -> Response {
+        let response = failure(.thrown(error), request)
+        if response.status == 500 {
+            log.error("a request failed", ["route": request.route, "request_id": request.id, "error": "\(error)"])
+        }
+        return response
     }
 
     /// What the server answers where no handler does. Nothing of an unexpected error reaches the client.
@@ -80,7 +101,8 @@ enum Answer {
             error(APIError(413, "PAYLOAD_TOO_LARGE", "the body is over \(limit) bytes"), request)
         // A long poll whose time is up, or whose gateway stops, simply has nothing to tell. Nothing else waits in vain.
         case .laterTimedOut:
-            request.method == "GET" ? page(next: nil, hasMore: false) { _ in } : error(.unavailable, request)
+            request.queryValue("wait") == nil
+                ? error(.unavailable, request) : page(next: nil, hasMore: false) { _ in }
         case .thrown(let thrown): error(known(thrown), request)
         }
     }

@@ -53,11 +53,12 @@ struct TaskRoutes: Sendable {
         _ = try call.query { _ in }
         let id = try call.taskID()
         let caller = try call.principal()
-        guard let found = try pool.withConnection({ try TaskQueries.status(id, for: caller.userID, in: $0) }) else {
-            throw APIError.taskNotFound
+        let query = TaskQueries.status(id, for: caller.userID)
+        return Answer.read([query], in: reads, call.request, log: policies.log) { [self] answers in
+            guard let found = try answers.first.flatMap(TaskQueries.status(of:)) else { throw APIError.taskNotFound }
+            try caller.require(.readTask, .task(found.standing))
+            return Answer.data { $0.status(found.task, userSlots: settings.userSlots) }
         }
-        try caller.require(.readTask, .task(found.standing))
-        return .response(Answer.data { $0.status(found.task, userSlots: settings.userSlots) })
     }
 
     private func snapshot(_ call: Call) throws -> TaskSnapshot {
