@@ -225,4 +225,36 @@ private struct LaneBench: Sendable {
             #expect(try await bench.states() == ["dead", "sent"])
         }
     }
+
+    @Test func `a claim looks at its own lane alone, though the ledger was empty when it was planned`() async throws {
+        try await LaneBench.with { bench in
+            try await bench.plan(.taskFailed)
+            let task = bench.task.rawValue
+            @Sendable func read(_ connection: Connection) throws -> Int {
+                try connection.query(
+                    """
+                    SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) AS seen FROM pg_stat_xact_user_tables
+                    WHERE relname = 'effects'
+                    """
+                ).only().get("seen", as: Int.self)
+            }
+            try await bench.fixture.pool.run { connection in
+                try connection.query("ANALYZE effects")
+                let elsewhere = EffectLane(task: bench.task, target: "elsewhere")
+                let rules = ClaimRules(channel: "fake", editsInPlace: false, leaseSeconds: 60)
+                // By now the session has chosen a plan for good.
+                for _ in 1...10 { _ = try EffectStore.claim(elsewhere, rules, token: "t", in: connection) }
+                try connection.query(
+                    """
+                    INSERT INTO effects (effect_id, task_id, channel, target, event_type, payload)
+                    SELECT 'other-' || n, \(task), 'fake', 'other', 'agent_error', '{}' FROM generate_series(1, 5000) n
+                    """)
+                let lane = EffectLane(task: bench.task, target: "there")
+                let before = try read(connection)
+                #expect(try EffectStore.claim(lane, rules, token: "t", in: connection).claimed != nil)
+                let seen = try read(connection) - before
+                #expect(seen < 50)
+            }
+        }
+    }
 }

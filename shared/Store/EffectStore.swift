@@ -180,7 +180,7 @@ package enum EffectStore {
                 next_at = claim_until + make_interval(secs => \(settleSeconds)), claim_until = NULL,
                 last_error = 'the claim ran out'
             WHERE channel = \(channel) AND kind = 'notification' AND state = 'sending'
-                AND claim_until < clock_timestamp()
+                AND claim_until < now()
             """
         ).affected
     }
@@ -191,7 +191,7 @@ package enum EffectStore {
             """
             SELECT task_id, target FROM effects
             WHERE channel = \(channel) AND kind = 'notification' AND state IN ('planned', 'unknown')
-                AND next_at <= clock_timestamp()
+                AND next_at <= now()
             GROUP BY task_id, target ORDER BY min(position) LIMIT \(limit)
             """
         ).map { EffectLane(task: try $0.ulid("task_id"), target: try $0.get("target", as: String.self)) }
