@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -187,6 +188,8 @@ def test_health_and_numbers_are_on_a_port_of_their_own(service: Service) -> None
     assert 'bgagent_policy_decisions_total{effect="allow"} 1' in text
     assert 'bgagent_http_request_seconds_count{method="POST",route="/v1/evaluate",status="400"} 1' in text
     assert "process_resident_memory_bytes" in text
+    # The alert on descriptors is a share of this.
+    assert re.search(r"^process_max_fds [1-9]", text, re.M)
     assert service.call("GET", "/live")[0] == 404
 
 

@@ -69,6 +69,8 @@ class Metrics:
         values = (
             ("process_cpu_seconds_total", "counter", "Processor time the process has used",
              f"{usage.ru_utime + usage.ru_stime:.3f}"),
+            ("process_max_fds", "gauge", "Descriptors the process may hold open",
+             resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
             ("process_open_fds", "gauge", "Descriptors the process holds open",
              len(os.listdir("/proc/self/fd"))),
             ("process_resident_memory_bytes", "gauge", "Memory of the process that lies in RAM",
