@@ -115,7 +115,8 @@ import Tracing
             let began = MonotonicTime.now
             for _ in 0..<20_000 { tracer.begin("x", in: .make())?.finish() }
             #expect(began.elapsed < .seconds(30))
-            #expect(metrics.exposition().contains(#"bgagent_spans_total{result="dropped"}"#))
+            #expect(metrics.exposition().contains(#"bgagent_spans_total{result="dropped"} "#))
+            #expect(!metrics.exposition().contains(#"bgagent_spans_total{result="dropped"} 0"#))
             ended = .now
         }
         #expect(ended.elapsed < .seconds(20))

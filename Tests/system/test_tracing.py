@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -253,7 +254,7 @@ def test_a_receiver_that_fails_changes_nothing_for_a_task(
         assert receiver.refused > before
         traced.all_ready()
         page = client.call(traced.exports["BGAGENT_HEALTH_FANOUT"], "/metrics")
-        assert "bgagent_spans_total" in page
+        assert re.search(r'^bgagent_spans_total\{result="sent"\} [1-9]', page, re.M), page
     finally:
         receiver.over.set()
         receiver.mode = "take"

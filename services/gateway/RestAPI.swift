@@ -38,8 +38,7 @@ struct RestAPI: Sendable {
             atOnce: settings.passwordsAtOnce, cost: settings.passwordCost, metrics: metrics, log: log)
         let logins = LoginRoutes(
             pool: pool, authenticator: authenticator, gate: gate, work: passwords, settings: settings,
-            logins: metrics.counter(
-                "bgagent_logins_total", "Attempts to log in by what became of them.", labels: ["result"]))
+            metrics: metrics)
         logWatch = LogWatch(pool: pool, tick: settings.watchTick, log: log)
         let steering = Steering(pool: pool, screen: screen)
         // One statement each: a long sum of arrays takes the compiler minutes.

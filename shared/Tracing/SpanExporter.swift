@@ -67,6 +67,7 @@ final class SpanExporter: Service {
         client = HTTPClient(.init(name: "tracing", threads: 1, caFile: caFile))
         self.log = log
         counted = metrics.counter("bgagent_spans_total", "Spans by what became of them", labels: ["result"])
+        for result in ["sent", "dropped", "lost"] { counted.announce(result) }
     }
 
     /// Takes a span, or drops it when the buffer is full.

@@ -17,7 +17,21 @@ struct LoginRoutes: Sendable {
     let gate: Gate
     let work: PasswordWork
     let settings: GatewaySettings
-    let logins: Counter
+    private let logins: Counter
+
+    init(
+        pool: Pool, authenticator: Authenticator, gate: Gate, work: PasswordWork, settings: GatewaySettings,
+        metrics: Metrics
+    ) {
+        self.pool = pool
+        self.authenticator = authenticator
+        self.gate = gate
+        self.work = work
+        self.settings = settings
+        logins = metrics.counter(
+            "bgagent_logins_total", "Attempts to log in by what became of them.", labels: ["result"])
+        for result in ["ok", "refused", "limited"] { logins.announce(result) }
+    }
 
     var endpoints: [Endpoint] {
         [
