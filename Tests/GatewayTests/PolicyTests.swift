@@ -29,6 +29,15 @@ import Testing
         }
     }
 
+    @Test func `a policy service that is away is told with what mends it, and none is no failure`() async {
+        let log = CapturingLog().logger
+        #expect(await PolicyClient(url: nil, log: log).look().ok)
+        let away = await PolicyClient(url: "http://127.0.0.1:1", log: log).look()
+        #expect(!away.ok)
+        #expect(away.detail.contains("http://127.0.0.1:1"))
+        #expect(away.remedy?.contains("Start policy") == true)
+    }
+
     @Test func `approvers are users, and the rule for a yes is the repository's at submit`() async throws {
         try await World.with { world async throws in
             let unknown = try await world.call(

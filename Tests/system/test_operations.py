@@ -50,21 +50,29 @@ def test_the_doctor_names_what_is_broken_and_what_mends_it(calm_stack: Stack) ->
     stack = calm_stack
     stack.fault("MODEL", "status", {"method": "GET", "path_regex": "^/v1/models"}, status=401, times=1000)
     stack.fault("SLACK", "status", {"path_regex": "auth.test"}, status=503, times=1000)
-    frozen = stack.pid("fanout")
-    assert frozen is not None
-    os.kill(frozen, signal.SIGSTOP)
+    wanted = {
+        ("agent-gateway", "model"),
+        ("dispatch-slack", "slack"),
+        ("fanout", "silent"),
+        ("gateway", "policy"),
+    }
+    frozen = [pid for service in ("fanout", "policy") if (pid := stack.pid(service)) is not None]
+    assert len(frozen) == 2
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
     try:
-        wanted = {("agent-gateway", "model"), ("dispatch-slack", "slack"), ("fanout", "silent")}
-        until("all three are told", lambda: wanted <= names(stack), SEES_WITHIN)
+        until("all of them are told", lambda: wanted <= names(stack), SEES_WITHIN)
         told = {(one["service"], one["check"]): one for one in failures(stack)}
         assert "refuses our key" in told[("agent-gateway", "model")]["detail"]
         assert "BGAGENT_MODEL_API_KEY" in told[("agent-gateway", "model")]["remedy"]
         assert told[("fanout", "silent")]["remedy"].startswith("Restart fanout")
+        assert told[("gateway", "policy")]["remedy"].startswith("Start policy")
         text = stack.cli("doctor", check=False)
         assert text.returncode == 1
         assert text.stdout.count("✗") == text.stdout.count("→") >= len(wanted)
     finally:
-        os.kill(frozen, signal.SIGCONT)
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_a_repository_whose_credential_may_not_push_is_told_at_once(calm_stack: Stack) -> None:

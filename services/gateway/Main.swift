@@ -25,6 +25,8 @@ struct Gateway {
         let adminToken = AdminToken(directory: config.service.dataDirectory, log: log)
         let data = config.service.dataDirectory
         runtime.checks.add { [DiskSpace.check(data)] }
+        let policies = api.policies
+        runtime.checks.addOutside { [await policies.look()] }
         await runtime.runAndExit([
             ServiceTask("admin token") {
                 try await retrying("make the first key", log: log, isFinal: { $0 is AdminToken.NotWritten }) {

@@ -15,6 +15,7 @@ struct RestAPI: Sendable {
     let watch: EventWatch
     let logWatch: LogWatch
     let authenticator: Authenticator
+    let policies: PolicyClient
 
     /// Binds the port; nothing is answered until the server runs.
     init(
@@ -26,7 +27,7 @@ struct RestAPI: Sendable {
         authenticator = Authenticator(pool: pool, lifetime: settings.tokenCache)
         watch = EventWatch(pool: pool, tick: settings.watchTick, metrics: metrics, log: log)
         let gate = Gate(settings, authenticator: authenticator)
-        let policies = PolicyClient(url: policyURL, log: log)
+        policies = PolicyClient(url: policyURL, log: log)
         let screen = TextScreen(try Screener(screener, log: log), redactor: try Redactor(), pool: pool)
         let reads = FlightGroup(pool)
         let tasks = TaskRoutes(

@@ -38,7 +38,7 @@ struct Diagnosis: Sendable {
     var isOK: Bool { failures.isEmpty }
 
     /// What an installation consists of. A dispatcher is needed once its channel is registered: then notifications wait
-    /// for it.
+    /// for it. The policy service is not here, having no database to report to: gateways look at it.
     static let required = [
         "gateway", "relay", "orchestrator", "fanout", "compute-adapter", "agent-gateway", "reconciler",
     ]

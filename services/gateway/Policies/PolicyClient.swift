@@ -19,6 +19,19 @@ struct PolicyClient: Sendable {
         http = HTTPClient(.init(name: "policy", threads: 2))
     }
 
+    /// Whether the service reads rules. It has no database to tell of itself, so its clients look.
+    func look() async -> Check {
+        guard let url else { return .passed("policy", "none is set: repositories have no rules of their own") }
+        do {
+            _ = try await ask("/v1/validate", ["policies": ""], within: .seconds(2))
+            return .passed("policy", "\(url) reads rules")
+        } catch {
+            return .failed(
+                "policy", "\(url) does not read rules",
+                remedy: "Start policy, whose log says why it stopped, and let the gateway reach BGAGENT_POLICY_URL.")
+        }
+    }
+
     /// Throws 422 with every line that is wrong.
     func check(_ policies: String) async throws {
         let result = try await ask("/v1/validate", ["policies": .string(policies)])
@@ -44,7 +57,9 @@ struct PolicyClient: Sendable {
     }
 
     /// Asks; the `data` of the answer. Throws 503 when nobody answers, and what the service refuses with its own words.
-    func ask(_ path: String, _ body: JSONValue) async throws -> JSONValue {
+    func ask(
+        _ path: String, _ body: JSONValue, within patience: Duration = PolicyClient.patience
+    ) async throws -> JSONValue {
         guard let url else {
             throw APIError(
                 503, "POLICY_UNAVAILABLE",
@@ -52,7 +67,7 @@ struct PolicyClient: Sendable {
         }
         var request = ClientRequest(
             method: "POST", url: url + path, headers: ["Content-Type": "application/json"],
-            body: Array(body.text.utf8), timeout: Self.patience, connectTimeout: .seconds(1))
+            body: Array(body.text.utf8), timeout: patience, connectTimeout: .seconds(1))
         // It keeps nothing, so the same question may be asked twice.
         request.mayRepeat = true
         let answer: ClientResponse
