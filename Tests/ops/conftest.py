@@ -14,6 +14,7 @@ from Tests.system.agents import harness, kill
 from Tests.system.conftest import pytest_runtest_makereport
 from Tests.system.jobs import Job, script
 from Tests.system.judge import clean
+from Tests.system.spans import receiving
 from Tests.system.waiting import until
 from Tests.system.world import Stack
 
@@ -25,16 +26,24 @@ MESSAGES = {"path_regex": "/v1/messages", "body_regex": r"Repository: acme/busy\
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The stack, torn down whatever happens."""
-    # A long lease: what is wanted here is one lost agent, not one for each second that the machine is busy.
-    made = Stack("ops", BGAGENT_GAUGES_EVERY="1s", BGAGENT_FSYNC="off", BGAGENT_LEASE="180s")
-    try:
-        made.up()
-        yield made
-    except BaseException:
-        made.failed = True
-        raise
-    finally:
-        made.close()
+    # Spans have a receiver, because only processes that make any tell what became of them. A long lease:
+    # what is wanted here is one lost agent, not one for each second that the machine is busy.
+    with receiving() as spans:
+        made = Stack(
+            "ops",
+            BGAGENT_GAUGES_EVERY="1s",
+            BGAGENT_FSYNC="off",
+            BGAGENT_LEASE="180s",
+            BGAGENT_OTLP_ENDPOINT=spans.url,
+        )
+        try:
+            made.up()
+            yield made
+        except BaseException:
+            made.failed = True
+            raise
+        finally:
+            made.close()
 
 
 @pytest.fixture(scope="session")

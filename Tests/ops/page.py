@@ -31,8 +31,9 @@ class Family:
     def where(self) -> str:
         """The services that have it, in few words."""
         left = set(self.services)
-        if left == set(SERVICES):
-            return "all"
+        absent = sorted(set(SERVICES) - left)
+        if len(absent) <= 1:
+            return " but ".join(["all", *absent])
         dispatchers = {service for service in SERVICES if service.startswith("dispatch-")}
         words = []
         if dispatchers <= left:

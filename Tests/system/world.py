@@ -23,6 +23,7 @@ from Tests.system.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = (
     "gateway",
+    "policy",
     "relay",
     "orchestrator",
     "fanout",
