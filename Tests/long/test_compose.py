@@ -121,6 +121,27 @@ def test_a_restarted_server_only_delays_tasks(installation: Installation, server
     end_well(installation, tasks)
 
 
+def test_an_upgrade_behind_a_drain_meets_no_agent_and_loses_no_task(installation: Installation) -> None:
+    before = submit(installation, 2)
+    until("an agent is at work", lambda: installation.sandboxes() or over(installation, before[0]), 120)
+    installation.block(BLOCKS["drain"])
+    try:
+        shown = installation.ask("admin", "state")
+        assert shown["tasks_at_work"] == 0
+        assert [(one["scope"], one["reason"]) for one in shown["pauses"]] == [("*", "upgrade")]
+        # The drain has waited for what was at work; what had no place yet waits like what comes now.
+        meanwhile = submit(installation, 1)
+        installation.block(BLOCKS["upgrade"])
+        assert all(healthy(installation, name) for name in KILLED)
+        assert installation.status(meanwhile[0])["status"] in ("SUBMITTED", "QUEUED")
+        assert installation.ask("admin", "state")["tasks_at_work"] == 0
+        until("no agent is left", lambda: not installation.sandboxes(), 30)
+    finally:
+        installation.block(BLOCKS["resume"])
+    assert installation.ask("admin", "state")["pauses"] == []
+    end_well(installation, before + meanwhile)
+
+
 def test_agents_outlive_a_stop_and_an_upgrade(installation: Installation) -> None:
     tasks = submit(installation, 1)
     until("an agent is at work", lambda: installation.sandboxes() or over(installation, tasks[0]), 120)
