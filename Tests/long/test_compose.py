@@ -23,6 +23,7 @@ BROKERS = ("rabbitmq:3.10", "rabbitmq:4")
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 KILLED = (
     "gateway",
+    "policy",
     "orchestrator",
     "relay",
     "fanout",
@@ -92,6 +93,12 @@ def healthy(installation: Installation, service: str) -> bool:
     return all(state.get("Health", {}).get("Status") == "healthy" for state in states)
 
 
+def rules_are_read(installation: Installation) -> bool:
+    """Whether a question about rules is answered, which only the policy service can do."""
+    done = installation.bgagent("policies", "list", "acme/pricing", "--output", "json", check=False)
+    return done.returncode == 0 and bool(json.loads(done.stdout)["hard"])
+
+
 def test_every_replica_of_the_operations_page_runs(installation: Installation) -> None:
     wanted = {"gateway": 2, "orchestrator": 2, "fanout": 2, "dispatch-slack": 3}
     assert {name: len(installation.containers(name)) for name in wanted} == wanted
@@ -110,6 +117,8 @@ def test_killed_containers_only_delay_tasks(installation: Installation, service:
         installation.kill(victim["Id"])
     until(f"{service} is back", lambda: healthy(installation, service), 60)
     end_well(installation, tasks)
+    # No task of these asks the policy service, so it is asked here: the gateways have found it again.
+    until("rules are read", lambda: rules_are_read(installation), 60)
 
 
 @pytest.mark.parametrize("server", ["rabbitmq", "postgres"])
