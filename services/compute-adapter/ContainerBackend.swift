@@ -74,18 +74,40 @@ final class ContainerBackend: ComputeBackend {
         let query = [filter]
         let volumes = try engine.call("GET", "/volumes", query: query)["Volumes"]?.array ?? []
         let networks = try engine.call("GET", "/networks", query: query).array ?? []
-        let labelled = (volumes + networks).compactMap { $0["Labels"]?[SandboxNaming.session]?.string }
-        return try Set(names(ofContainers: true) + labelled)
+        // Podman lists the volumes that bear any of the labels: others' as well.
+        let labelled = (volumes + networks).map { $0["Labels"] }.filter(isOwn)
+        return try Set(names(ofContainers: true) + labelled.compactMap { $0?[SandboxNaming.session]?.string })
+    }
+
+    private func isOwn(_ labels: JSONValue?) -> Bool {
+        labels?[SandboxNaming.installation]?.string == settings.installation
+            && labels?[SandboxNaming.node]?.string == requests.node
     }
 
     func remove(_ name: String) throws {
         try? copyLog(name)
-        try ifThere { try engine.call("DELETE", "/containers/\(name)", query: [("force", "true"), ("v", "true")]) }
+        try removeContainer(name)
         // A volume may go though the network has to stay for another pass.
         defer { try? ifThere { try engine.call("DELETE", "/volumes/\(name)") } }
         try links.disconnect(name)
         try ifThere { try engine.call("DELETE", "/networks/\(name)") }
         logs.withLock { $0.removeValue(forKey: name) }?.finish()
+    }
+
+    /// Podman refuses to remove what ends at that very moment, and a container that is still there keeps its network.
+    private func removeContainer(_ name: String) throws {
+        let deadline = Deadline.after(.seconds(10))
+        while true {
+            do {
+                try engine.call("DELETE", "/containers/\(name)", query: [("force", "true"), ("v", "true")])
+                return
+            } catch let error as EngineError where error.code == .notFound {
+                return
+            } catch let error as EngineError where error.code == .conflict {
+                if deadline.isOver { return }
+                poll(nil, 0, 20)
+            }
+        }
     }
 
     func ending(_ name: String) -> String? {
@@ -185,6 +207,13 @@ final class ContainerBackend: ComputeBackend {
                 reason: "This container engine leaves the host's address on a sandbox's network (podman does): agents "
                     + "would reach what listens on the host. Use Docker's engine, or accept it with "
                     + "BGAGENT_AGENT_HOST_REACHABLE=true.")
+        }
+        // Agents would run without it, and nobody would know.
+        guard isRecognized || settings.runtime.isEmpty else {
+            throw SandboxError(
+                reason: "This container engine may start sandboxes in another runtime than BGAGENT_AGENT_RUNTIME="
+                    + "\(settings.runtime) (podman does). Name the runtime in the engine's own settings, and leave "
+                    + "this one empty.")
         }
     }
 

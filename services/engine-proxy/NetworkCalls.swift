@@ -40,7 +40,11 @@ struct NetworkCalls: Sendable {
     }
 
     func listVolumes(_ request: Request) throws -> Reply {
-        .response(EngineProxy.json(["Volumes": try own(request, "/volumes")["Volumes"] ?? .null]))
+        // Podman lists the volumes that bear any of the labels, and others' are nobody's business.
+        let volumes = (try own(request, "/volumes")["Volumes"]?.array ?? []).filter {
+            $0["Labels"]?[SandboxNaming.installation]?.string == rules.installation
+        }
+        return .response(EngineProxy.json(["Volumes": .array(volumes)]))
     }
 
     func createVolume(_ request: Request) throws -> Reply {

@@ -66,7 +66,7 @@ package struct EngineError: Error, CustomStringConvertible {
                     + "BGAGENT_AGENT_SUBNETS, or lower BGAGENT_CAPACITY.")
         } else if says("Pool overlaps") || says("is already used on the host") || says("overlaps") {
             self.init(.addressTaken, message)
-        } else if says("quota") || says("Quota") {
+        } else if says("quota") || says("Quota") || says("mounting volume") {
             self.init(
                 .other,
                 "\(message). The engine's storage has no quotas (XFS with pquota has): set BGAGENT_AGENT_WORKSPACE to "
