@@ -104,6 +104,14 @@ end_child() {
     kill -KILL $left 2>/dev/null || true
 }
 
+# The archive that this machine's apt is set up with, without a trailing slash.
+debian_archive() {
+    # shellcheck disable=SC2016
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
+        awk '$2 == "bookworm" && $1 ~ /\/debian\/?$/ { sub(/\/$/, "", $1); print $1; exit }' | grep . ||
+        die "apt names no Debian 12 archive; engines and images are made on Debian 12 only"
+}
+
 # The newest server that Debian's packages keep outside PATH.
 postgres_bin() {
     local directory

@@ -9,7 +9,7 @@ import Testing
 
 /// The container backend on a real engine: straight, through the engine proxy, and under gVisor.
 @Suite struct ContainerBackendTests {
-    @Test(arguments: EngineWay.allCases)
+    @Test(arguments: EngineWay.tested)
     func `the container backend starts, finds, stops, kills and removes`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             try await BackendConformance(
@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    @Test(arguments: EngineWay.allCases)
+    @Test(arguments: EngineWay.tested)
     func `a sandbox may write where its work is and nowhere else`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let ended = try await fixture.run(
@@ -56,7 +56,7 @@ import Testing
         }
     }
 
-    @Test(arguments: EngineWay.allCases)
+    @Test(arguments: EngineWay.tested)
     func `a full disk, too many processes and too much memory end in the sandbox`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let full = try await fixture.run(
@@ -117,8 +117,9 @@ import Testing
             for name in names.dropFirst() {
                 try client.call("POST", "/volumes/create", body: requests.volume(name))
             }
+            let owned = try !fixture.corner.isPodman
             for name in names.dropFirst(2) {
-                let body = requests.container(fixture.spec(name))
+                let body = requests.container(fixture.spec(name), owned: owned)
                 try client.call("POST", "/containers/create", query: [("name", name)], body: body)
             }
             try client.call("POST", "/containers/\(names[3])/start")
@@ -175,8 +176,8 @@ import Testing
         }
         try await ContainerFixture.with { fixture in
             let backend = fixture.backend("true") { $0.runtime = "kata" }
-            let error = #expect(throws: EngineError.self) { try backend.start(fixture.spec(TestEngine.sessionName())) }
-            #expect(error?.description.contains("BGAGENT_AGENT_RUNTIME") == true)
+            let error = #expect(throws: (any Error).self) { try backend.start(fixture.spec(TestEngine.sessionName())) }
+            #expect("\(error.map { "\($0)" } ?? "")".contains("BGAGENT_AGENT_RUNTIME"))
             let alone = fixture.backend("true") { $0.gatewayLabels = ["bgagent.role=nobody"] }
             let missing = #expect(throws: SandboxError.self) { try alone.start(fixture.spec(TestEngine.sessionName())) }
             #expect(missing?.reason.contains("BGAGENT_AGENT_GATEWAY_LABEL") == true)
@@ -184,8 +185,10 @@ import Testing
             let name = TestEngine.sessionName()
             try program.start(fixture.spec(name))
             try await eventually("it ends", within: ContainerFixture.patience) { try program.running().isEmpty }
-            #expect(program.ending(name) == "The sandbox ended with exit code 127.")
-            #expect(program.logTail(name, bytes: 200).contains("/nonexistent/agent"))
+            // Podman's init has a code of its own for it, and does not say what it did not find.
+            let (code, words) = try fixture.corner.isPodman ? (1, "No such file") : (127, "/nonexistent/agent")
+            #expect(program.ending(name) == "The sandbox ended with exit code \(code).")
+            #expect(program.logTail(name, bytes: 200).contains(words))
             try program.remove(name)
             #expect(try fixture.corner.remains() == [])
         }

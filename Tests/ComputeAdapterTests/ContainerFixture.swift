@@ -19,6 +19,12 @@ enum EngineWay: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case gvisor
 
     var testDescription: String { rawValue }
+
+    /// Those that this run goes: scripts/podman names the ones that podman has.
+    static var tested: [EngineWay] {
+        guard let words = getenv("BGAGENT_TEST_ENGINE_WAYS").map({ String(cString: $0) }) else { return allCases }
+        return words.split(separator: " ").compactMap { EngineWay(rawValue: String($0)) }
+    }
 }
 
 /// A container backend in a corner of the engine of its own, with an agent gateway there.

@@ -15,7 +15,7 @@ import Testing
     /// Asks again and again, one line each.
     private static func watch(_ host: String) -> String { "while :; do \(TestEngine.ask(host)); sleep 0.1; done" }
 
-    @Test(arguments: EngineWay.allCases)
+    @Test(arguments: EngineWay.tested)
     func `only the agent gateway answers a sandbox`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let corner = fixture.corner
@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    @Test(arguments: EngineWay.allCases)
+    @Test(arguments: EngineWay.tested)
     func `the host does not answer a sandbox, at any of its addresses`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let corner = fixture.corner
@@ -74,7 +74,7 @@ import Testing
         return (address.dropLast() + ["1"]).joined(separator: ".")
     }
 
-    @Test(arguments: EngineWay.allCases)
+    @Test(arguments: EngineWay.tested)
     func `another task's sandbox does not answer`(way: EngineWay) async throws {
         try await ContainerFixture.with(way) { fixture in
             let corner = fixture.corner
