@@ -226,10 +226,10 @@ private struct LaneBench: Sendable {
         }
     }
 
-    @Test func `a claim looks at its own lane alone, though the ledger was empty when it was planned`() async throws {
+    @Test func `a claim looks at its own task alone, though the ledger was empty when it was planned`() async throws {
         try await LaneBench.with { bench in
             try await bench.plan(.taskFailed)
-            let task = bench.task.rawValue
+            let others = [try await bench.fixture.submit(), try await bench.fixture.submit()].map(\.rawValue)
             @Sendable func read(_ connection: Connection) throws -> Int {
                 try connection.query(
                     """
@@ -247,7 +247,8 @@ private struct LaneBench: Sendable {
                 try connection.query(
                     """
                     INSERT INTO effects (effect_id, task_id, channel, target, event_type, payload)
-                    SELECT 'other-' || n, \(task), 'fake', 'other', 'agent_error', '{}' FROM generate_series(1, 5000) n
+                    SELECT t || n, t, 'fake', 'there', 'agent_error', '{}'
+                    FROM unnest(\(others)) AS t, generate_series(1, 3000) AS n
                     """)
                 let lane = EffectLane(task: bench.task, target: "there")
                 let before = try read(connection)

@@ -106,6 +106,10 @@ package struct PostgresConfig: Sendable {
             ("lock_timeout", "\(lockTimeout.wholeMilliseconds)"),
             ("statement_timeout", "\(statementTimeout.wholeMilliseconds)"),
             ("idle_in_transaction_session_timeout", "\(idleInTransactionTimeout.wholeMilliseconds)"),
+            // A session keeps its plans, and of a table that was empty when they were made the planner thinks that reading it
+            // whole costs nothing. Every statement that matters has its index. (What has none costs the same as before, but
+            // looks so dear that it would be compiled first.)
+            ("enable_seqscan", "off"), ("jit", "off"),
             ("DateStyle", "ISO"), ("TimeZone", "UTC"), ("bytea_output", "hex"), ("client_min_messages", "warning"),
         ]
         let flags = (limits + settings.map { ($0.name, $0.value) }).map { "-c \($0)=\($1)" }

@@ -114,6 +114,8 @@ package enum EffectStore {
         """
     }
 
+    /// Asks for one row by its key, not for a join: that could be planned as a walk over the ledger.
+    ///
     /// An older open row holds back what follows it, with one exception: an update that may have happened does not hold
     /// back what is urgent, once the lane's first message is known.
     private static func claim(_ lane: EffectLane, _ rules: ClaimRules, _ token: String) -> Query {
@@ -133,8 +135,9 @@ package enum EffectStore {
                 ORDER BY h.position LIMIT 1 FOR UPDATE SKIP LOCKED)
         UPDATE effects e SET state = 'sending', claim_token = \(token), attempts = e.attempts + 1,
             claim_until = clock_timestamp() + make_interval(secs => \(rules.leaseSeconds))
-        FROM head WHERE e.effect_id = head.effect_id
-        RETURNING e.effect_id, e.event_type, e.event_id, e.payload::text, e.attempts::bigint, head.state AS was,
+        WHERE e.effect_id = (SELECT head.effect_id FROM head)
+        RETURNING e.effect_id, e.event_type, e.event_id, e.payload::text, e.attempts::bigint,
+            (SELECT head.state FROM head) AS was,
             (SELECT r.state::text FROM remembered r) AS channel_state,
             extract(epoch FROM e.planned_at)::float8 AS planned_at,
             extract(epoch FROM clock_timestamp() - e.planned_at)::float8 AS age
@@ -191,7 +194,7 @@ package enum EffectStore {
             """
             SELECT task_id, target FROM effects
             WHERE channel = \(channel) AND kind = 'notification' AND state IN ('planned', 'unknown')
-                AND next_at <= now()
+                AND claim_token IS NULL AND next_at <= now()
             GROUP BY task_id, target ORDER BY min(position) LIMIT \(limit)
             """
         ).map { EffectLane(task: try $0.ulid("task_id"), target: try $0.get("target", as: String.self)) }
