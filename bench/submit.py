@@ -65,7 +65,7 @@ def measure(world: World) -> list[Figure]:
         Figure(part, "p50, 32 clients", median(one.p50_ms for one in alone), "ms"),
         Figure(part, "p99, 32 clients", median(one.p99_ms for one in alone), "ms"),
         Figure(part, "gateway's CPU for one", median(cpu), "µs"),
-        Figure(part, "the database alone, same transaction", median(ceiling), "/s", samples=ceiling),
+        Figure(part, "the database alone, a transaction for each", median(ceiling), "/s", samples=ceiling),
         Figure(part, "share of the database's ceiling", median(shares), "%", at_least(60), samples=shares),
         Figure(
             part,

@@ -1,5 +1,6 @@
--- What one POST /v1/tasks says to the database, for pgbench: the read, then the flight of writes that is one
--- transaction. bench/submit.py holds the rows it leaves against those of a POST, so that the two cannot drift apart.
+-- What one POST /v1/tasks asks of the database, for pgbench: the read, then the rows of one task in one transaction. The
+-- gateway commits the submits of many callers together and so may do more a second than this. bench/submit.py holds the
+-- rows it leaves against those of a POST, so that the two cannot drift apart.
 \set user random(1, 1000)
 SELECT u.user_id, u.name AS user_name, u.role, u.max_concurrent AS user_slots,
     new_ulid(now_ms()) AS fresh_id, i.body_hash, i.task_id AS earlier_id, r.repo IS NOT NULL AS onboarded,

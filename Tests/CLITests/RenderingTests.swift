@@ -19,6 +19,12 @@ import Testing
         "current_tool":"Bash","waiting_for":null,"cost_usd":"0.4231","max_budget_usd":5,"queue_position":null,
         "pr_url":null,"outcome":null,"error":null,"last_event":{"event_type":"agent_tool_call","seq":57,"age_s":4}}
         """
+    private static let progressing = """
+        {"task_id":"01JZ0000000000000000000004","status":"RUNNING","repo":"acme/shop","elapsed_s":900,"turn":20,
+        "max_turns":100,"last_milestone":{"name":"progress","age_s":75,"details":"Done: found it. Next: rounding"},
+        "current_tool":null,"waiting_for":null,"cost_usd":"1.2","max_budget_usd":5,
+        "last_event":{"event_type":"agent_turn","seq":80,"age_s":2}}
+        """
     private static let queued = """
         {"task_id":"01JZ0000000000000000000002","status":"QUEUED","repo":"acme/shop","elapsed_s":5,"turn":0,
         "max_turns":100,"waiting_for":"a free slot","cost_usd":0,"max_budget_usd":null,"queue_position":3,
@@ -35,7 +41,7 @@ import Testing
 
     @Test(arguments: [
         (running, "status-running.txt"), (queued, "status-queued.txt"), (failed, "status-failed.txt"),
-        ("{}", "status-empty.txt"),
+        (progressing, "status-progress.txt"), ("{}", "status-empty.txt"),
     ])
     func `status prints its fixed lines`(snapshot: String, file: String) throws {
         let lines = StatusPage(try json(snapshot)).lines(style: plain)

@@ -37,6 +37,12 @@ import Testing
             let settings = try await world.pool.run { try TaskStore.load(other, in: $0)?.settings }
             #expect(settings?["trace"] == true)
             #expect(try await world.get("/v1/tasks/\(id)").data["status"] == "FAILED")
+            let told = """
+                SELECT count(*) FROM audit_log WHERE action = 'task.retry' AND subject = '\(id)'
+                    AND detail ->> 'task_id' = '\(other)'
+                """
+            #expect(try await world.count(Query(unescaped: told)) == 1)
+            #expect(try await world.count("SELECT count(*) FROM audit_log WHERE action = 'task.retry'") == 1)
         }
     }
 

@@ -81,6 +81,15 @@ import Testing
             #expect(now["max_budget_usd"] == 5)
             #expect(now["last_event"]?["event_type"] == "agent_tool_call")
             #expect(now["last_event"]?["seq"]?.integer == Int64(try await world.timeline(id).count))
+            #expect(now["last_milestone"]?["details"] == .null)
+            let report: JSONValue = ["milestone": "progress", "details": "Done: found it. Next: rounding"]
+            try await world.append(.agentMilestone, to: id, report)
+            try await world.append(.agentTurn, to: id, ["turn": 13])
+            now = try await status()
+            #expect(now["last_milestone"]?["name"] == "progress")
+            #expect(now["last_milestone"]?["details"] == "Done: found it. Next: rounding")
+            try await world.append(.agentMilestone, to: id, ["milestone": "verify_started"])
+            #expect(try await status()["last_milestone"]?["details"] == .null)
         }
     }
 

@@ -48,7 +48,7 @@ package struct StatusPage: Sendable {
 
     private var milestone: String {
         guard let last = snapshot.member("last_milestone"), let name = last.text("name") else { return "–" }
-        return name + age(last)
+        return name + age(last) + (last.text("details").map { ": \($0)" } ?? "")
     }
 
     var isWaiting: Bool { snapshot.member("waiting_for") != nil }

@@ -46,7 +46,7 @@ struct RestAPI: Sendable {
         var all = tasks.endpoints + events.endpoints
         all +=
             TraceRoutes(pool: pool, store: artifacts, links: SignedLinks(pool: pool), publicURL: publicURL).endpoints
-        all += RetryRoutes(pool: pool, submit: tasks.submit).endpoints
+        all += RetryRoutes(pool: pool) { try tasks.submit($0, retryOf: $1) }.endpoints
         all += NudgeRoutes(steering: steering).endpoints
         all += AskRoutes(steering: steering).endpoints
         all += QuestionRoutes(steering: steering).endpoints

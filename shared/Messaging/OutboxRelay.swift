@@ -127,6 +127,8 @@ package final class OutboxRelay: Service {
                 if !Set(owned).isSubset(of: shards) || current != session {
                     state.withLock { $0.floor = OutboxFloor() }
                 }
+                // It may even be another database, with other rows under the same ids.
+                if current != session { state.withLock { $0.confirmed = [] } }
                 (shards, session) = (owned, current)
                 shardsOwned.set(Double(owned.count))
                 looked = .now

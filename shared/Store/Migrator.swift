@@ -27,6 +27,7 @@ package struct Migration: Sendable {
         Migration(15, "trajectories", PackageResources.v0015_trajectories_sql),
         Migration(16, "submits_together", PackageResources.v0016_submits_together_sql),
         Migration(17, "lanes_alone", PackageResources.v0017_lanes_alone_sql),
+        Migration(18, "milestone_details", PackageResources.v0018_milestone_details_sql),
     ]
 
     private init(_ version: Int, _ name: String, _ bytes: [UInt8]) {

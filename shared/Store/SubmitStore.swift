@@ -57,6 +57,8 @@ package struct NewTask: Sendable {
     package var traceparent: String
     /// What its agent may do without asking, from the first call on.
     package var allowances: [String] = []
+    /// The task whose work it does once more, which the audit log is told.
+    package var retryOf: TaskID?
 
     package init(
         id: TaskID, userID: UserID, repo: RepoName, workflow: String, branchName: String, model: String, maxTurns: Int,
@@ -151,6 +153,7 @@ package enum SubmitStore {
                 members["key"] = .string(key.key)
                 members["body_hash"] = .string(key.bodyHash)
             }
+            if let earlier = task.retryOf { members["retry_of"] = .string(earlier.rawValue) }
             if !task.allowances.isEmpty { members["allowances"] = .array(task.allowances.map { .string($0) }) }
             return .object(members)
         }

@@ -26,6 +26,8 @@ package struct TaskStatusSnapshot: Sendable {
     package let cost: Money
     package let currentTool: String?
     package let lastMilestone: String?
+    /// What was said of it.
+    package let lastMilestoneDetails: String?
     package let lastMilestoneAt: Timestamp?
     package let lastEventType: String?
     package let lastEventAt: Timestamp?
@@ -45,7 +47,7 @@ package struct TaskStatusSnapshot: Sendable {
         t.task_id, t.repo, t.issue_number, t.status, t.attempt, t.max_turns, t.max_budget_usd, t.outcome, t.pr_url,
         t.error::text AS error, t.wake_condition ->> 'kind' AS wake_kind, t.wake_condition ->> 'detail' AS wake_detail,
         t.cancel_requested_at, t.created_at, t.status_changed_at, t.started_at, t.completed_at, h.turn, h.cost_usd,
-        h.current_tool, h.last_milestone, h.last_milestone_at, h.last_event_type, h.last_event_at, h.seq,
+        h.current_tool, h.last_milestone, h.last_milestone_details, h.last_milestone_at, h.last_event_type, h.last_event_at, h.seq,
         h.trajectory_bytes,
         clock_timestamp() AS read_at,
         """ + " " + TaskSnapshot.queueColumns
@@ -72,6 +74,7 @@ package struct TaskStatusSnapshot: Sendable {
         cost = try row.get("cost_usd", as: Money.self)
         currentTool = try row.get("current_tool", as: String?.self)
         lastMilestone = try row.get("last_milestone", as: String?.self)
+        lastMilestoneDetails = try row.get("last_milestone_details", as: String?.self)
         lastMilestoneAt = try row.get("last_milestone_at", as: Timestamp?.self)
         lastEventType = try row.get("last_event_type", as: String?.self)
         lastEventAt = try row.get("last_event_at", as: Timestamp?.self)

@@ -77,7 +77,8 @@ struct Schema: Sendable {
         [
             "task_id": id, "status": state, "repo": text, "issue_number": orNull(whole), "attempt": whole,
             "elapsed_s": whole, "turn": whole, "max_turns": whole,
-            "last_milestone": orNull(object(["name": text, "age_s": orNull(whole)])), "current_tool": orNull(text),
+            "last_milestone": orNull(object(["name": text, "details": orNull(text), "age_s": orNull(whole)])),
+            "current_tool": orNull(text),
             "waiting_for": orNull(object(["kind": text, "detail": text])), "cost_usd": amount,
             "max_budget_usd": orNull(amount), "queue_position": orNull(whole), "estimated_wait_s": orNull(whole),
             "pr_url": orNull(text), "outcome": orNull(text), "error": orNull(anyObject),

@@ -8,7 +8,8 @@ import Store
 /// had, on the repository as it is now. It is a submit like any other: screened, admitted and limited anew.
 struct RetryRoutes: Sendable {
     let pool: Pool
-    let submit: @Sendable (Call) throws -> Reply
+    /// The submit, told whose work it does once more.
+    let submit: @Sendable (Call, TaskID) throws -> Reply
 
     var endpoints: [Endpoint] {
         [
@@ -37,7 +38,7 @@ struct RetryRoutes: Sendable {
         var request = call.request
         request.headers["Content-Type"] = "application/json"
         request.body = .bytes(Array(Self.body(earlier).text.utf8))
-        return try submit(Call(request: request, caller: caller))
+        return try submit(Call(request: request, caller: caller), id)
     }
 
     /// What a submit of the same work sends. What people allowed its agent meanwhile is not part of it.

@@ -116,7 +116,10 @@ struct TaskRoutes: Sendable {
     // MARK: - Submitting
 
     /// Only a submit that makes a task is told as a span: the first of its trace, or a part of its caller's.
-    @Sendable func submit(_ call: Call) throws -> Reply {
+    @Sendable private func submit(_ call: Call) throws -> Reply { try submit(call, retryOf: nil) }
+
+    /// - Parameter earlier: the task whose work the new one does once more.
+    @Sendable func submit(_ call: Call, retryOf earlier: TaskID?) throws -> Reply {
         let (trace, caller) = tracer.enter(call.request.headers["traceparent"])
         let span = tracer.begin(
             "POST /v1/tasks", as: trace, parentID: caller, kind: .server,
@@ -133,7 +136,8 @@ struct TaskRoutes: Sendable {
             throw APIError.internalError
         }
         let submit = Submit(
-            submission: try submission.get(), tokenHash: hash, traceparent: trace.traceparent, span: span)
+            submission: try submission.get(), tokenHash: hash, retryOf: earlier, traceparent: trace.traceparent,
+            span: span)
         // Nobody's thread waits while a group of submits is on its way, so a group is as large as there are callers.
         return Answer.later(call.request, within: PolicyClient.patience * 2, log: policies.log) { [self] in
             // Whoever may not submit learns nothing of the repository's rules, and of nothing else.
@@ -156,6 +160,7 @@ struct TaskRoutes: Sendable {
     private struct Submit: Sendable {
         let submission: Submission
         let tokenHash: String
+        let retryOf: TaskID?
         let traceparent: String
         let span: LiveSpan?
     }
@@ -196,6 +201,7 @@ struct TaskRoutes: Sendable {
         var task = try submit.submission.task(
             context, settings, allowances: allowances, traceparent: submit.traceparent)
         task.description = task.description.map(screen.redacted)
+        task.retryOf = submit.retryOf
         let insert = SubmitStore.Insert(task, context, key: submit.submission.key)
         let span = tracer.begin(
             "submit", in: submit.span?.context, kind: .client,

@@ -70,6 +70,7 @@ extension JSONWriter {
             writer.member("max_turns", task.maxTurns)
             writer.optional("last_milestone", task.lastMilestone) { writer, name in
                 writer.member("name", name)
+                writer.member("details", task.lastMilestoneDetails)
                 writer.member("age_s", task.lastMilestoneAt.map { Self.seconds($0, task.readAt) })
             }
             writer.member("current_tool", task.currentTool)

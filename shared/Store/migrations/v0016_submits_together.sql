@@ -39,7 +39,7 @@ END $$;
 -- Law 1 for submits: key, task, what its agent may do, head, first event, first command and their messages, of all the
 -- tasks or of none. A key that another submit took first fails with the violation of idempotency_keys_pkey.
 --
--- p_tasks is an array of objects. The rows are written table by table; the outbox comes last, because OutboxFloor trusts
+-- p_tasks is an array of objects; retry_of in one is told to the audit log. The rows are written table by table; the outbox comes last, because OutboxFloor trusts
 -- that who takes an id of the outbox has written before.
 CREATE FUNCTION submit_tasks(p_tasks jsonb, p_event text, p_command text)
     RETURNS TABLE (task_id text, created_at timestamptz) LANGUAGE plpgsql AS $$
@@ -72,6 +72,11 @@ BEGIN
         SELECT DISTINCT t.task_id, scope, t.user_id
         FROM jsonb_to_recordset(p_tasks) AS t(task_id text, user_id text, allowances jsonb),
             jsonb_array_elements_text(t.allowances) AS scope;
+    END IF;
+    IF jsonb_path_exists(p_tasks, '$[*].retry_of') THEN
+        INSERT INTO audit_log (user_id, action, subject, detail)
+        SELECT t.user_id, 'task.retry', t.retry_of, jsonb_build_object('task_id', t.task_id)
+        FROM jsonb_to_recordset(p_tasks) AS t(task_id text, user_id text, retry_of text) WHERE t.retry_of IS NOT NULL;
     END IF;
     INSERT INTO task_heads (task_id, user_id, repo, traceparent, seq, command_seq, last_event_ms, last_event_type,
         last_event_at)
