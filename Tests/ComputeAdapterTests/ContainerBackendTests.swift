@@ -109,6 +109,7 @@ import Testing
             let names = (0..<4).map { _ in TestEngine.sessionName() }
             var settings = fixture.settings
             settings.workspace = .unlimited
+            settings.command = ["sleep", "1000"]
             let requests = ContainerRequests(settings: settings, node: "n1")
             let client = fixture.corner.client
             for name in names {
@@ -158,10 +159,12 @@ import Testing
 
     @Test func `what cannot be started says why, and leaves nothing`() async throws {
         try await ContainerFixture.with(.proxy) { fixture in
+            // Podman takes no runtime from its callers, which is said before the proxy is asked.
+            let runtimes = try fixture.corner.isPodman ? "BGAGENT_AGENT_RUNTIME=" : "BGAGENT_AGENT_RUNTIMES"
             let cases: [(String, (inout ContainerSettings) -> Void)] = [
                 ("BGAGENT_AGENT_IMAGE", { $0.image = "debian:nonexistent" }),
                 ("BGAGENT_AGENT_IMAGES", { $0.image = "alpine" }),
-                ("BGAGENT_AGENT_RUNTIMES", { $0.runtime = "kata" }),
+                (runtimes, { $0.runtime = "kata" }),
                 ("BGAGENT_AGENT_WORKSPACE", { $0.workspace = .disk }),
             ]
             for (words, change) in cases {
