@@ -132,7 +132,7 @@ struct GatewayConfig: Sendable {
                 in: .seconds(60) ... .seconds(2_592_000), "how long a password that an administrator gave is good"
             ).inSeconds)
         settings.passwordsAtOnce = environment.int(
-            "BGAGENT_PASSWORDS_AT_ONCE", default: settings.passwordsAtOnce, in: 1...8,
+            "BGAGENT_PASSWORDS_AT_ONCE", default: settings.passwordsAtOnce, in: 1...64,
             "passwords that are hashed at once; each takes 32 MB for some 60 ms")
     }
 }
