@@ -190,6 +190,24 @@ import Testing
         }
     }
 
+    @Test func `a burst of one user's submits ends at the limit of waiting tasks`() async throws {
+        try await World.with({ $0.maxQueuedPerUser = 5 }) { world async throws in
+            let answers = try await withThrowingTaskGroup(of: World.Answer.self) { group in
+                for _ in 0..<40 {
+                    group.addTask {
+                        try await world.call(
+                            "POST", "/v1/tasks", body: ["repo": "acme/shop", "task_description": "Mend it"])
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            let made = answers.filter { $0.status == 201 }.count
+            #expect(made == 5)
+            #expect(answers.filter { $0.status == 429 }.count == 40 - made)
+            #expect(try await world.count("SELECT count(*) FROM tasks") == made)
+        }
+    }
+
     @Test func `older names of the workflow are the same workflow`() async throws {
         try await World.with { world async throws in
             for (name, value) in [

@@ -3,6 +3,7 @@ import HTTPTypes
 import Lifecycle
 import Telemetry
 import Testing
+import Threads
 
 @Suite struct StopTests {
     @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
@@ -53,6 +54,35 @@ import Testing
             server.stop()
             #expect(try wire.response().text == "ask again")
         }
+    }
+
+    @Test(arguments: [ServerConfig.Mode.pool, .threadPerConnection])
+    func `an answer that is being made is waited for`(mode: ServerConfig.Mode) async throws {
+        let responders = Lock<[Responder]>([])
+        let working = Flag()
+        var router = Router { _, _ in .text("ask again", status: 503) }
+        router.on("POST", "/work") { _ in
+            .later(isWork: true) { responder in
+                responders.withLock { $0.append(responder) }
+                working.raise()
+            }
+        }
+        var config = ServerConfig()
+        config.mode = mode
+        let server = try Server(config, router, log: .silent)
+        let port = server.port
+        let running = Task { try await server.run() }
+        try await onThread {
+            let wire = try Wire(port)
+            try wire.request("POST", "/work")
+            #expect(working.wait())
+            running.cancel()
+            while (try? Wire(port)) != nil {}
+            let isFirst = responders.withLock { $0.first?.send(.text("made", status: 201)) }
+            #expect(isFirst == true)
+            #expect(try wire.response().text == "made")
+        }
+        try await running.value
     }
 
     @Test func `a stream without end is cut after the drain time`() async throws {

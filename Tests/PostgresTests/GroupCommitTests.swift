@@ -6,9 +6,18 @@ import Threads
 
 @Suite(.scratchDatabase)
 struct GroupCommitTests {
+    /// Who waits for the test's lock waits as long as the test does.
+    private func patientPool() throws -> Pool {
+        var config = try scratchConfig()
+        config.lockTimeout = .seconds(60)
+        config.statementTimeout = .seconds(60)
+        return Pool(config, size: 3)
+    }
+
     /// A table, and a pool whose groups wait behind a held lock until `release`.
     private func held(
-        _ pool: Pool, _ body: (FlightGroup, _ release: @escaping @Sendable () throws -> Void) async throws -> Void
+        _ pool: Pool, patience: Duration = .seconds(20),
+        _ body: (FlightGroup, _ release: @escaping @Sendable () throws -> Void) async throws -> Void
     ) async throws {
         try pool.withConnection { connection in
             try connection.query("CREATE TABLE gate (n int8)")
@@ -17,8 +26,16 @@ struct GroupCommitTests {
         let holder = try connect()
         try holder.query("BEGIN")
         try holder.query("LOCK TABLE gate")
-        let group = FlightGroup(pool)
-        async let first: Void = { _ = try await group.run(["SELECT * FROM gate"], key: "") }()
+        let group = FlightGroup(pool, patience: patience)
+        async let first: Void = {
+            // A machine that stands still may let even the first one's time pass.
+            while true {
+                do {
+                    _ = try await group.run(["SELECT * FROM gate"], key: "")
+                    return
+                } catch let error as PostgresError where error.kind == .poolExhausted {}
+            }
+        }()
         // The leader is on its way once somebody waits for the lock: all that comes from here on is the next group.
         let watcher = try connect()
         try await eventually("the first group waits") {
@@ -32,7 +49,7 @@ struct GroupCommitTests {
     private func insert(_ number: Int) -> [Query] { ["INSERT INTO t (n) VALUES (\(number))", "SELECT \(number) AS n"] }
 
     @Test func `what comes while a group is on its way is one transaction`() async throws {
-        let pool = Pool(try scratchConfig(), size: 3)
+        let pool = try patientPool()
         try await held(pool) { group, release in
             try await withThrowingTaskGroup(of: Int.self) { callers in
                 for number in 1...20 {
@@ -54,7 +71,7 @@ struct GroupCommitTests {
     }
 
     @Test func `who is at fault hears of it, and the others are done`() async throws {
-        let pool = Pool(try scratchConfig(), size: 3)
+        let pool = try patientPool()
         try await held(pool) { group, release in
             try await withThrowingTaskGroup(of: Void.self) { callers in
                 for number in 1...6 {
@@ -88,6 +105,19 @@ struct GroupCommitTests {
         }
         #expect(error?.isConnectionLost == true)
         #expect(try pool.withConnection { try $0.query("SELECT * FROM t").isEmpty })
+        await pool.close()
+    }
+
+    @Test func `whose turn does not come in time is refused, and nothing of it is done later`() async throws {
+        let pool = try patientPool()
+        try await held(pool, patience: .seconds(1)) { group, release in
+            async let late = #expect(throws: PostgresError.self) { _ = try await group.run(self.insert(1), key: "1") }
+            let since = MonotonicTime.now
+            try await eventually("its time is up") { group.waiting == 1 && since.elapsed > .seconds(2) }
+            try release()
+            #expect(await late?.kind == .poolExhausted)
+        }
+        #expect(try connect().query("SELECT * FROM t").isEmpty)
         await pool.close()
     }
 

@@ -31,7 +31,10 @@ struct RestAPI: Sendable {
         let screen = TextScreen(try Screener(screener, log: log), redactor: try Redactor(), pool: pool)
         let reads = FlightGroup(pool)
         let tasks = TaskRoutes(
-            pool: pool, reads: reads, submits: GroupCommit(pool) { try SubmitStore.insert($0, in: $1) },
+            pool: pool, reads: reads,
+            submits: GroupCommit(pool) {
+                try SubmitStore.insert($0, mostWaiting: settings.maxQueuedPerUser, in: $1)
+            },
             authenticator: authenticator, gate: gate, settings: settings, policies: policies, screen: screen,
             tracer: tracer)
         let events = EventRoutes(pool: pool, watch: watch, settings: settings)

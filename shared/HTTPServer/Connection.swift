@@ -108,7 +108,7 @@ final class Connection: Sendable {
     func check(_ now: MonotonicTime, isDraining: Bool) -> Suspension? {
         state.withLock { state in
             if let suspension = state.suspension {
-                return isDraining || suspension.deadline <= now ? suspension : nil
+                return (isDraining && !suspension.isWork) || suspension.deadline <= now ? suspension : nil
             }
             switch state.phase {
             case .working: break

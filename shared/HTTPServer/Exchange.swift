@@ -127,7 +127,8 @@ final class Exchange {
         do {
             switch try route.handler(request) {
             case .response(let response): return respond(response)
-            case .later(let timeout, let start): return suspend(timeout ?? engine.config.laterTimeout, start)
+            case .later(let timeout, let isWork, let start):
+                return suspend(timeout ?? engine.config.laterTimeout, isWork, start)
             case .stream(let status, let headers, let reader): return respond(status, headers, reader)
             }
         } catch {
@@ -135,9 +136,9 @@ final class Exchange {
         }
     }
 
-    private func suspend(_ timeout: Duration, _ start: (Responder) -> Void) -> Bool {
+    private func suspend(_ timeout: Duration, _ isWork: Bool, _ start: (Responder) -> Void) -> Bool {
         let blocksThread = engine.config.mode == .threadPerConnection
-        let suspension = Suspension(handle, timeout: timeout, blocksThread: blocksThread)
+        let suspension = Suspension(handle, timeout: timeout, isWork: isWork, blocksThread: blocksThread)
         connection.hold(suspension: suspension)
         start(Responder(suspension))
         if !blocksThread, !suspension.isOver {

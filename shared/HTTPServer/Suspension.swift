@@ -30,11 +30,14 @@ final class Suspension: ReplyTarget, @unchecked Sendable {
     private let connection: OpaquePointer
     /// When the failure hook answers instead.
     let deadline: MonotonicTime
+    /// Whether the answer is being made, not waited for.
+    let isWork: Bool
     private let blocksThread: Bool
     private let state = Condition(State())
 
-    init(_ connection: OpaquePointer, timeout: Duration, blocksThread: Bool) {
+    init(_ connection: OpaquePointer, timeout: Duration, isWork: Bool, blocksThread: Bool) {
         self.connection = connection
+        self.isWork = isWork
         deadline = .now + timeout
         self.blocksThread = blocksThread
     }

@@ -59,7 +59,7 @@ final class Watch: Sendable {
         }
     }
 
-    /// From now on idle connections are closed and late answers time out at once.
+    /// From now on idle connections are closed, and late answers that are no work time out at once.
     func drain() {
         state.withLock { $0.isDraining = true }
         linux_eventfd_wake(wake)

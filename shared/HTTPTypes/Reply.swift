@@ -6,7 +6,10 @@ package enum Reply {
     /// thread; in pool mode the connection costs no thread while it waits.
     ///
     /// Without an answer after `timeout` (nil = `ServerConfig.laterTimeout`) the router's failure hook answers.
-    case later(timeout: Duration? = nil, _ start: (Responder) -> Void)
+    ///
+    /// - Parameter isWork: the answer is being made, so a server that stops waits for it as for a handler. False: it waits
+    ///   for something that may not come, and ends at once.
+    case later(timeout: Duration? = nil, isWork: Bool = false, _ start: (Responder) -> Void)
     /// The answer's bytes come from `reader`. With a `Content-Length` among the headers it is sent with that length
     /// and a reader that ends early aborts the connection; without one it is sent in chunks as they are read.
     ///

@@ -137,7 +137,8 @@ package final class OutboxRelay: Service {
             last = page
             if page.confirmed > 0 { lastRow = .now }
             if let pause = settings.pause(after: page.confirmed, sinceLast: lastRow.elapsed) {
-                try await Task.sleep(for: pause)
+                // A process that ends still forgets what was confirmed.
+                try? await Task.sleep(for: pause)
             }
         }
         // Whoever comes next would publish it once more.
@@ -183,7 +184,7 @@ package final class OutboxRelay: Service {
         return PageResult(confirmed: confirmed.count, isFull: isFull)
     }
 
-    /// Deletes what the broker has. What Postgres does not take now is tried again with the next page.
+    /// Deletes what the broker has. Where Postgres fails it is published again, and dropped by its sequence.
     private func forget() async throws {
         let ids = state.withLock { Array($0.confirmed) }
         if ids.isEmpty { return }

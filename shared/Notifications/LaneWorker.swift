@@ -53,21 +53,28 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
         await LogContext(taskID: lane.task.rawValue).run {
             do {
                 var next = try await claim(lane)
-                while let claimed = next { next = try await work(claimed, lane) }
+                while let held = next { next = try await work(held, lane) }
             } catch {
                 log.warning("a lane waits", ["channel": Channel.name, "error": "\(error)"])
             }
         }
     }
 
+    /// A claim, and when it was asked for: by our own clock its lease is over no later than counted from there.
+    private struct Held {
+        let effect: ClaimedEffect
+        let since: MonotonicTime
+    }
+
     /// Claims the head of the lane. Nil when nothing is due, or the rate limit says "later".
-    private func claim(_ lane: EffectLane) async throws -> ClaimedEffect? {
+    private func claim(_ lane: EffectLane) async throws -> Held? {
         let bucket = Channel.bucket(of: lane.target)
         guard gate.take(bucket) else { return nil }
         do {
             let claim = EffectStore.Claim(lane, rules, token: try Random.hexToken(bytes: 16))
+            let asked = MonotonicTime.now
             let (claimed, superseded) = try claim.result(try await group.run(claim.flight, key: lane.key))
-            return noted(claimed, superseded, bucket)
+            return noted(claimed, superseded, bucket).map { Held(effect: $0, since: asked) }
         } catch {
             gate.giveBack(bucket)
             throw error
@@ -81,15 +88,15 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     }
 
     /// Deals with what was claimed and returns the next of the lane.
-    private func work(_ claimed: ClaimedEffect, _ lane: EffectLane) async throws -> ClaimedEffect? {
-        let started = MonotonicTime.now
+    private func work(_ held: Held, _ lane: EffectLane) async throws -> Held? {
+        let claimed = held.effect
         if let most = settings.retry.maxAttempts, claimed.attempts > most {
             return try await settle(.dead(claimed, error: "given up after \(most) tries"), "dead", claimed, lane)
         }
         let span = await begin(claimed, lane)
         let result: Swift.Result<Receipt, SendError>
         do {
-            result = .success(try await deliver(claimed, lane, since: started))
+            result = .success(try await deliver(claimed, lane, since: held.since))
             span?.finish()
         } catch {
             result = .failure(error)
@@ -136,7 +143,7 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     /// Writes down what became of a try.
     private func note(
         _ result: Swift.Result<Receipt, SendError>, of claimed: ClaimedEffect, _ lane: EffectLane
-    ) async throws -> ClaimedEffect? {
+    ) async throws -> Held? {
         let settleSeconds = settings.settle.inSeconds
         switch result {
         case .success(let receipt):
@@ -183,20 +190,21 @@ package struct LaneWorker<Channel: NotificationChannel>: Sendable {
     /// try on nothing is claimed: a claim whose answer was lost would hold the lane until it runs out.
     private func settle(
         _ mark: EffectMark, _ result: String, _ claimed: ClaimedEffect, _ lane: EffectLane
-    ) async throws -> ClaimedEffect? {
+    ) async throws -> Held? {
         let bucket = Channel.bucket(of: lane.target)
         let deadline = Deadline.after(settings.lease)
         let following = EffectStore.Claim(lane, rules, token: try Random.hexToken(bytes: 16))
         var failures = 0
         while true {
             let goesOn = failures == 0 && gate.take(bucket)
+            let asked = MonotonicTime.now
             do {
                 let settlement = EffectStore.Settlement(mark, next: goesOn ? following : nil)
                 let (isOurs, next, superseded) = try settlement.result(
                     try await group.run(settlement.flight, key: lane.key))
                 deliveries.increment(by: 1, Channel.name, isOurs ? result : "lost")
                 if !isOurs { log.warning("a claim was lost", ["channel": Channel.name, "effect": claimed.id]) }
-                if goesOn { return noted(next, superseded, bucket) }
+                if goesOn { return noted(next, superseded, bucket).map { Held(effect: $0, since: asked) } }
                 return failures == 0 ? nil : try await claim(lane)
             } catch {
                 if goesOn { gate.giveBack(bucket) }

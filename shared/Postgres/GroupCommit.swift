@@ -1,3 +1,4 @@
+import Lifecycle
 import Threads
 
 /// Group commit: the small writes of many callers as one transaction in one round trip.
@@ -13,6 +14,7 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     private struct Request: Sendable {
         let item: Item
         let key: String
+        let since = MonotonicTime.now
         let finish: @Sendable (Swift.Result<Answer, any Error>) -> Void
     }
 
@@ -24,6 +26,7 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     private let pool: Pool
     private let width: Int
     private let limit: Int
+    private let patience: Duration
     private let work: @Sendable ([Item], Connection) throws -> [Answer]
     private let state = Lock(State())
 
@@ -32,14 +35,17 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     /// - Parameters:
     ///   - width: groups under way at once, each on a connection and a thread of the pool.
     ///   - limit: the most items in a group, which bounds what one failure does again.
+    ///   - patience: what has waited longer for its group is refused, as a caller without a connection is: somebody who was
+    ///     told to come again must not find it done twice.
     ///   - work: does all of the items or none, in one flight, and answers each in their order.
     package init(
-        _ pool: Pool, width: Int = 1, limit: Int = 32,
+        _ pool: Pool, width: Int = 1, limit: Int = 32, patience: Duration = .seconds(2),
         work: @escaping @Sendable ([Item], Connection) throws -> [Answer]
     ) {
         self.pool = pool
         self.width = width
         self.limit = limit
+        self.patience = patience
         self.work = work
     }
 
@@ -50,7 +56,7 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     ///
     /// - Parameter key: what the item locks, its task as a rule. Groups take their locks in the order of their keys, so
     ///   that two of them do not wait for each other.
-    /// - Throws: the error of the item's own statement; `connectionLost` when the session broke, so that it may have been
+    /// - Throws: the error of the item's own statement; `poolExhausted` when its turn did not come; `connectionLost` when the session broke, so that it may have been
     ///   done: look before you repeat it.
     package func run(_ item: Item, key: String) async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
@@ -84,15 +90,19 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     }
 
     private func next() -> [Request]? {
-        state.withLock { state in
+        let (late, group) = state.withLock { state -> ([Request], [Request]?) in
+            let late = state.waiting.prefix { $0.since.elapsed > patience }
+            state.waiting.removeFirst(late.count)
             guard !state.waiting.isEmpty else {
                 state.leaders -= 1
-                return nil
+                return (Array(late), nil)
             }
             let group = state.waiting.prefix(limit)
             state.waiting.removeFirst(group.count)
-            return group.count == 1 ? Array(group) : group.sorted { $0.key < $1.key }
+            return (Array(late), group.count == 1 ? Array(group) : group.sorted { $0.key < $1.key })
         }
+        for request in late { request.finish(.failure(PostgresError.poolExhausted)) }
+        return group
     }
 
     private func run(_ group: [Request]) {
@@ -101,7 +111,10 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
             guard answers.count == group.count else { throw PostgresError(.misuse, "every item has an answer") }
             for (request, answer) in zip(group, answers) { request.finish(.success(answer)) }
         } catch let error as PostgresError where error.kind == .statement && group.count > 1 {
-            for request in group { run([request]) }
+            for request in group {
+                // One that waits for a lock, or takes too long, must not hold up the others twice.
+                if !error.isWait || !pool.submit({ self.run([request]) }) { run([request]) }
+            }
         } catch {
             for request in group { request.finish(.failure(error)) }
         }
@@ -117,13 +130,20 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     }
 }
 
+extension PostgresError {
+    /// True when a statement waited for something too long.
+    fileprivate var isWait: Bool { sqlState == "55P03" || sqlState == "57014" }
+}
+
 /// Group commit of statements: each caller brings a flight of them and gets their answers.
 package typealias FlightGroup = GroupCommit<[Query], [Rows]>
 
 extension GroupCommit where Item == [Query], Answer == [Rows] {
     /// One pipeline for all flights of a group.
-    package convenience init(_ pool: Pool, width: Int = 1, limit: Int = 32) {
-        self.init(pool, width: width, limit: limit) { flights, connection in
+    package convenience init(
+        _ pool: Pool, width: Int = 1, limit: Int = 32, patience: Duration = .seconds(2)
+    ) {
+        self.init(pool, width: width, limit: limit, patience: patience) { flights, connection in
             var answers = try connection.pipeline(flights.flatMap { $0 })[...]
             return flights.map { flight in
                 defer { answers = answers.dropFirst(flight.count) }

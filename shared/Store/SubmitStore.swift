@@ -163,21 +163,28 @@ package enum SubmitStore {
     /// or of none.
     ///
     /// Throws the unique violation `idempotency_keys_pkey` when another submit with a key came first.
-    package static func insert(_ inserts: [Insert], in connection: Connection) throws -> [TaskSnapshot] {
+    ///
+    /// - Parameter mostWaiting: the most tasks of a user that may wait; 0 = any number. Counted again here: those of a burst
+    ///   were all read about before any of them was made.
+    /// - Returns: nil for a task that was one too many.
+    package static func insert(
+        _ inserts: [Insert], mostWaiting: Int, in connection: Connection
+    ) throws -> [TaskSnapshot?] {
         let document = JSONValue.array(inserts.map(\.document))
         let rows = try connection.query(
             """
             SELECT task_id, created_at FROM submit_tasks(\(document),
-                \(TaskEventType.taskCreated.rawValue), \(TaskCommand.taskSubmitted.rawValue))
+                \(TaskEventType.taskCreated.rawValue), \(TaskCommand.taskSubmitted.rawValue), \(Int32(mostWaiting)))
             """)
         let made = try rows.map { row in
             (try row.get("task_id", as: String.self), try row.get("created_at", as: Timestamp.self))
         }
         let times = Dictionary(made, uniquingKeysWith: { first, _ in first })
-        return try inserts.map { one in
-            guard let at = times[one.task.id.rawValue] else { throw StoreError.noRow("tasks") }
-            return TaskSnapshot(
-                submitted: one.task, waiting: one.context.waiting, userSlots: one.context.userSlots, createdAt: at)
+        return inserts.map { one in
+            times[one.task.id.rawValue].map { at in
+                TaskSnapshot(
+                    submitted: one.task, waiting: one.context.waiting, userSlots: one.context.userSlots, createdAt: at)
+            }
         }
     }
 

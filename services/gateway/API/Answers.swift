@@ -51,7 +51,7 @@ enum Answer {
         _ request: Request, within patience: Duration, log: Logger,
         _ work: @escaping @Sendable () async throws -> Response
     ) -> Reply {
-        .later(timeout: patience) { responder in
+        .later(timeout: patience, isWork: true) { responder in
             let task = Task {
                 do {
                     responder.send(try await work())
@@ -69,7 +69,7 @@ enum Answer {
         _ flight: [Query], in group: FlightGroup, _ request: Request, log: Logger,
         _ answer: @escaping @Sendable ([Rows]) throws -> Response
     ) -> Reply {
-        .later(timeout: .seconds(10)) { responder in
+        .later(timeout: .seconds(10), isWork: true) { responder in
             group.submit(flight, key: "") { result in
                 do {
                     responder.send(try answer(result.get()))

@@ -44,7 +44,7 @@ final class PasswordWork: Sendable {
                 503, "SERVICE_UNAVAILABLE", "too many passwords are being checked; try again in a moment",
                 headers: ["Retry-After": "2"])
         }
-        return .later(timeout: Self.patience) { [self] responder in
+        return .later(timeout: Self.patience, isWork: true) { [self] responder in
             let isAccepted = threads.submit { [self] in
                 defer { leave() }
                 // Nobody waits for it any more: the client left, or its time is up.

@@ -40,8 +40,7 @@ struct Submission: Sendable {
         }
         let limit = settings.maxQueuedPerUser
         if let waiting = context.waiting, waiting >= limit {
-            throw APIError.limited(
-                "admission_rejected: \(limit) tasks of yours wait already; cancel some or wait", retryAfter: 300)
+            throw Self.tooMany(limit)
         }
         let id = context.taskID
         var task = NewTask(
@@ -64,6 +63,11 @@ struct Submission: Sendable {
             body.maxBudget.map { Money(micros: $0.micros) } ?? known.maxBudget
             ?? settings.maxBudget.map { Money(micros: $0.micros) }
         return task
+    }
+
+    static func tooMany(_ limit: Int) -> APIError {
+        APIError.limited(
+            "admission_rejected: \(limit) tasks of yours wait already; cancel some or wait", retryAfter: 300)
     }
 
     /// Also the answer about a repository that the caller is not to know of.

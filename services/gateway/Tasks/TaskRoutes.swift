@@ -12,7 +12,7 @@ struct TaskRoutes: Sendable {
     /// Where submits are read about,
     let reads: FlightGroup
     /// and made.
-    let submits: GroupCommit<SubmitStore.Insert, TaskSnapshot>
+    let submits: GroupCommit<SubmitStore.Insert, TaskSnapshot?>
     let authenticator: Authenticator
     let gate: Gate
     let settings: GatewaySettings
@@ -207,7 +207,11 @@ struct TaskRoutes: Sendable {
             "submit", in: submit.span?.context, kind: .client,
             ["db.system.name": "postgresql", "db.operation.name": "INSERT"])
         do {
-            let made = try await submits.run(insert, key: context.taskID.rawValue)
+            // Who has left by now wants nothing any more.
+            try Task.checkCancellation()
+            guard let made = try await submits.run(insert, key: context.taskID.rawValue) else {
+                throw Submission.tooMany(settings.maxQueuedPerUser)
+            }
             span?.finish()
             submit.span?.finish([
                 "http.response.status_code": 201, "bgagent.task.id": .text(made.id.rawValue),

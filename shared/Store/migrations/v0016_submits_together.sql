@@ -39,9 +39,9 @@ END $$;
 -- Law 1 for submits: key, task, what its agent may do, head, first event, first command and their messages, of all the
 -- tasks or of none. A key that another submit took first fails with the violation of idempotency_keys_pkey.
 --
--- p_tasks is an array of objects; retry_of in one is told to the audit log. The rows are written table by table; the outbox comes last, because OutboxFloor trusts
+-- A task of a user of whom p_most_waiting wait already is left out (0 = none is). p_tasks is an array of objects; retry_of in one is told to the audit log. The rows are written table by table; the outbox comes last, because OutboxFloor trusts
 -- that who takes an id of the outbox has written before.
-CREATE FUNCTION submit_tasks(p_tasks jsonb, p_event text, p_command text)
+CREATE FUNCTION submit_tasks(p_tasks jsonb, p_event text, p_command text, p_most_waiting int)
     RETURNS TABLE (task_id text, created_at timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -49,6 +49,13 @@ DECLARE
     ms CONSTANT bigint := (extract(epoch FROM at) * 1000)::bigint;
     ids CONSTANT text[] := ARRAY(SELECT new_ulid(ms) FROM generate_series(1, 2 * jsonb_array_length(p_tasks)));
 BEGIN
+    IF p_most_waiting > 0 THEN
+        p_tasks := (SELECT coalesce(jsonb_agg(t.task ORDER BY t.n), '[]') FROM (
+                SELECT task, n, row_number() OVER (PARTITION BY task ->> 'user_id' ORDER BY n) AS nth
+                FROM jsonb_array_elements(p_tasks) WITH ORDINALITY AS e(task, n)) AS t
+            WHERE t.nth + (SELECT count(*) FROM (SELECT FROM tasks w WHERE w.user_id = t.task ->> 'user_id'
+                AND w.status IN ('SUBMITTED', 'QUEUED') LIMIT p_most_waiting) AS waiting) <= p_most_waiting);
+    END IF;
     IF jsonb_path_exists(p_tasks, '$[*].key') THEN
         INSERT INTO idempotency_keys (user_id, key, body_hash, task_id)
         SELECT t.user_id, t.key, t.body_hash, t.task_id
