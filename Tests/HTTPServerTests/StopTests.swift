@@ -1,3 +1,4 @@
+import FoundationEssentials
 import HTTPServer
 import HTTPTypes
 import Lifecycle
@@ -83,6 +84,44 @@ import Threads
             #expect(try wire.response().text == "made")
         }
         try await running.value
+    }
+
+    @Test func `a stop in the middle of a rush ends in order, and closes its socket`() async throws {
+        func eventDescriptors() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count { number in
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(number)"))
+                    == "anon_inode:[eventfd]"
+            }
+        }
+        var router = Router()
+        router.on("GET", "/") { _ in .response(.text("here")) }
+        var config = ServerConfig()
+        config.threads = 8
+        let before = try eventDescriptors()
+        for _ in 0..<60 {
+            let server = try Server(config, router, log: .silent)
+            let port = server.port
+            try server.start()
+            let answered = Flag()
+            let rush = (0..<3).map { _ in
+                Task {
+                    try await onThread {
+                        // Until nobody listens any more.
+                        while let wire = try? Wire(port) {
+                            _ = try? wire.exchange("GET", "/")
+                            answered.raise()
+                        }
+                    }
+                }
+            }
+            try await onThread {
+                #expect(answered.wait())
+                server.stop()
+            }
+            for client in rush { try await client.value }
+        }
+        // Other tests have some too; a server that kept its own would have left sixty.
+        #expect(try eventDescriptors() < before + 40)
     }
 
     @Test func `a stream without end is cut after the drain time`() async throws {

@@ -19,6 +19,16 @@ void linux_set_thread_name(const char *name) {
 
 int linux_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 
+int linux_silence(int fd) {
+    int silence = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (silence < 0) return -1;
+    int result = dup3(silence, fd, O_CLOEXEC) < 0 ? -1 : 0;
+    int reason = errno;
+    close(silence);
+    errno = reason;
+    return result;
+}
+
 void linux_eventfd_wake(int fd) {
     uint64_t one = 1;
     while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}

@@ -1,3 +1,4 @@
+import CLinux
 import CMicroHTTPD
 import Glibc
 import Lifecycle
@@ -46,6 +47,18 @@ final class ListenSocket: Sendable {
     /// The descriptor while it is open.
     var open: Int32? {
         descriptor.withLock { $0 }
+    }
+
+    /// Refuses connections from now on, while the descriptor's number stays open, as something of which nothing ever comes.
+    /// With the socket itself it leaves every epoll set. From here on the number belongs to the caller.
+    ///
+    /// Returns false, and does nothing, when the process has no descriptor left for it or the socket is closed.
+    func giveAwaySilenced() -> Bool {
+        descriptor.withLock { descriptor in
+            guard let open = descriptor, linux_silence(open) == 0 else { return false }
+            descriptor = nil
+            return true
+        }
     }
 
     /// Refuses connections from now on. A second call does no harm.

@@ -108,9 +108,7 @@ package final class Server: Service {
         }
         guard let running else { return listener.close() }
         engine.beginDraining()
-        // The library gives the socket back; its owner here closes it.
-        _ = MHD_quiesce_daemon(running.daemon)
-        listener.close()
+        refuseConnections(running)
         let left = engine.drain()
         if left > 0 {
             engine.log.error("requests are still running; their threads are left behind", ["requests": left])
@@ -120,6 +118,19 @@ package final class Server: Service {
         }
         MHD_stop_daemon(running.daemon)
         engine.watch.stop()
+    }
+}
+
+extension Server {
+    /// With threads that wait in epoll sets of their own, the library's own way to stop listening ends the process now and
+    /// then: a thread and its caller both take the socket out of the set, and who comes second finds it gone
+    /// (MHD_quiesce_daemon, 0.9.75 and later). So the socket is closed under its number there, which takes it out of all
+    /// sets at once; the library closes the number with itself.
+    private func refuseConnections(_ running: Running) {
+        if engine.config.mode == .pool, listener.giveAwaySilenced() { return }
+        // The library gives the socket back; its owner here closes it.
+        _ = MHD_quiesce_daemon(running.daemon)
+        listener.close()
     }
 }
 

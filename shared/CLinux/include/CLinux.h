@@ -9,6 +9,9 @@ void linux_set_thread_name(const char *_Nonnull name);
 
 // A non-blocking, close-on-exec counter that `poll` can wait for; -1 and errno on failure.
 int linux_eventfd(void);
+// Puts in the place of what the descriptor was, which is closed unless somebody else holds it, something that never
+// becomes readable; the number stays open. -1 and errno on failure, and nothing has changed.
+int linux_silence(int fd);
 // Makes the descriptor readable. Never blocks; a counter that is full already wakes the reader.
 void linux_eventfd_wake(int fd);
 // Takes what was written; 0 when nothing was.

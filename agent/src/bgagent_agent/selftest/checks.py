@@ -162,6 +162,8 @@ async def resumed(place: Place) -> None:
             await client.connect()
             await client.query(brief.prompt)
             await _until(started.exists, "the tool never started")
+            # What it remembers a conversation by is written behind its back.
+            await _until(lambda: _remembers(place, session, "marmalade"), "the CLI kept no conversation")
         finally:
             await kill_marked(mark)
             await client.disconnect()
@@ -232,6 +234,10 @@ async def _completed(runner: SdkRunner) -> None:
                 _expect(event.reason == "completed", f"the query ended as {event.reason}: {event.detail}")
                 return
     raise Failure("the agent ended without a word")
+
+
+def _remembers(place: Place, session: str, word: str) -> bool:
+    return any(word in path.read_text() for path in place.root.rglob(f"{session}.jsonl"))
 
 
 async def _until(condition: Callable[[], bool], otherwise: str) -> None:
