@@ -1,4 +1,4 @@
-"""Pushes that meet themselves: the answer of the first was lost, and its receiver works on."""
+"""Pushes that meet themselves, or nobody: what is no verdict is tried again."""
 
 from __future__ import annotations
 
@@ -95,6 +95,23 @@ async def test_a_push_that_meets_somebody_elses_is_refused(places: tuple[Path, P
     with pytest.raises(PushRefused):
         await harness.push(head, BRANCH, deadline())
     assert git(remote, "rev-parse", BRANCH) == other
+
+
+async def test_a_push_that_nobody_could_look_at_is_made_again(places: tuple[Path, Path]) -> None:
+    remote, work = places
+    head = git(work, "rev-parse", "HEAD")
+    harness = await pusher(remote, work)
+    hook(remote, "echo 'bgagent: the platform cannot take the push now: no database' >&2; exit 1")
+    await harness.push(head, BRANCH, deadline())
+    assert git(remote, "rev-parse", BRANCH) == head
+
+
+async def test_a_push_that_the_hook_refuses_is_refused_at_once(places: tuple[Path, Path]) -> None:
+    remote, work = places
+    harness = await pusher(remote, work)
+    hook(remote, "echo 'bgagent: this branch is not yours' >&2; exit 1")
+    with pytest.raises(PushRefused, match="this branch is not yours"):
+        await harness.push(git(work, "rev-parse", "HEAD"), BRANCH, deadline())
 
 
 async def test_a_name_that_cannot_be_is_refused_at_once(places: tuple[Path, Path]) -> None:

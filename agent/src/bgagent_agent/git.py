@@ -47,6 +47,8 @@ _LOST_RACE = re.compile(
     r"reference already exists|is at [0-9a-f]{7,} but expected|incorrect old value provided"
     r"|Unable to create '.*\.lock': File exists",
 )
+# The hook (PreReceive of the agent gateway) could not look at the push: this is no verdict.
+_NOT_NOW = re.compile(r"^remote: bgagent: the platform cannot take the push now\b", re.M)
 _STALE = re.compile(r"returned error: (?:410|401)|Authentication failed|STALE_EPOCH")
 _REFUSED_LINE = re.compile(r"^!\t[^\t]*\t(.*)$", re.M)
 _REMOTE_LINE = re.compile(r"^remote: ?(.*?)\s*$", re.M)
@@ -163,7 +165,7 @@ def _raise_final(finished: Finished) -> None:
     if _STALE.search(finished.stderr):
         raise StaleAttempt("the git token is no longer accepted")
     refused = _REFUSED_LINE.search(finished.stdout)
-    if refused and _LOST_RACE.search(finished.stderr):
+    if refused and (_LOST_RACE.search(finished.stderr) or _NOT_NOW.search(finished.stderr)):
         return
     if refused:
         said = [line for line in _REMOTE_LINE.findall(finished.stderr) if line]
