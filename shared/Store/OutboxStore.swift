@@ -16,7 +16,9 @@ package struct OutboxRow: Sendable {
     package let payload: String
     /// What keeps its order: one stream of one task.
     package var lane: String { "\(stream)/\(taskID)" }
+}
 
+extension OutboxRow {
     init(row: Row) throws {
         id = try row.get("id", as: Int64.self)
         stream = try row.get("stream", as: String.self)
