@@ -15,7 +15,7 @@ package struct RelaySettings: Sendable {
     /// So many in a page mean that many come. A pause makes the next page larger, and a message in a large one costs the
     /// broker and the database less.
     package var crowd = 16
-    package var crowdPause: Duration = .milliseconds(5)
+    package var crowdPause: Duration = .milliseconds(10)
     /// So many pages wait for the broker's answers at once: the next is read and sent meanwhile.
     package var pagesUnderWay = 4
     /// How long a message that no queue takes, or that the broker refused, waits for its next try.
