@@ -71,10 +71,11 @@ async def test_the_real_cli_fixes_the_test_and_the_work_is_pushed(world: World) 
     everything = str(world.gateway.events) + (world.root / "harness.log").read_text()
     for token in (HARNESS, GIT, MODEL, secret):
         assert token not in everything
-    # A snapshot holds the tree as it is when git comes to it: that of turn 1 may see the edit of turn 2 on its
-    # way, that of turn 2 may stand behind turn 3. Nothing else changes the tree, and what is kept last is whole.
+    # A snapshot holds the tree as it is when git comes to it: that of turn 1 may see the edit of turn 2 on
+    # its way, that of turn 2 may stand behind turn 3. Nothing else changes the tree; the last one is whole.
     turns = [checkpoint["turn"] for checkpoint in world.gateway.checkpoints]
-    assert turns and turns == sorted(set(turns)) and set(turns) <= {1, 2, 3}
+    assert turns == sorted(set(turns))
+    assert set(turns) <= {1, 2, 3}
     assert world.pushed(ref=world.gateway.checkpoints[-1]["commit"]) == GREEN
 
 
