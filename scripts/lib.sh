@@ -46,14 +46,14 @@ make_run_directory() {
     ln -sfn "$RUN" "$ROOT/.run${INSTANCE:+-$INSTANCE}"
 }
 
-# Prints $1 free TCP ports. Below the ephemeral range, so that no outgoing connection takes one in the meantime.
+# Prints $1 free TCP ports, each another one: without SO_REUSEADDR a port that is held here is not given twice. Below the
+# ephemeral range, so that no outgoing connection takes one in the meantime.
 free_ports() {
     python3 - "$1" <<'PYTHON'
 import random, socket, sys
 held = []
 while len(held) < int(sys.argv[1]):
     s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         s.bind(("127.0.0.1", random.randrange(10240, 32000)))
         held.append(s)
