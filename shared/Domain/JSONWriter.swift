@@ -1,5 +1,6 @@
-/// Writes JSON values as text, byte for byte as Foundation's encoder does with sorted keys and slashes as they are, and ten
-/// times as fast: that encoder builds a tree of boxes for a value that is a tree already. Tests hold the two together.
+/// Writes JSON values as text, byte for byte as Foundation's encoder does with sorted keys and slashes as they are, and
+/// faster: that encoder builds a tree of boxes for a value that is a tree already, which was 15 % of a submit's time, and
+/// this is 3 %. Tests hold the two together.
 enum JSONWriter {
     static func append(_ value: JSONValue, to bytes: inout [UInt8]) {
         switch value {

@@ -69,13 +69,13 @@ package final class Step: Sendable {
     /// The same as `commit` for an effect whose statements are known beforehand. They share one transaction with those of
     /// other tasks' messages; what fails is done again by itself.
     package func commit(_ effect: [Query]) async throws {
-        guard let group, !isReplay else {
+        // One that was parked has its own rows to remove, and is never the first of a crowd.
+        guard let group, !isReplay, !wasParked else {
             return try await commit { tx in for query in effect { try tx.enqueue(query) } }
         }
         let task = message.taskID.rawValue
         // First in its flight, so whoever finds the step taken has done nothing.
-        var flight = [ConsumerStore.advance(consumer, task: task, to: message.seq)] + effect
-        if wasParked { flight.append(ConsumerStore.unpark(consumer, task: task, through: message.seq)) }
+        let flight = [ConsumerStore.step(consumer, task: task, to: message.seq)] + effect
         do {
             _ = try await group.run(flight, key: task)
         } catch let error as PostgresError where ConsumerStore.isStepTaken(error) {

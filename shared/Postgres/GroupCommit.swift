@@ -20,11 +20,11 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
 
     private struct State {
         var waiting: [Request] = []
-        var leaders = 0
+        /// True while a thread does groups: one at a time, so that what comes meanwhile is one group.
+        var isLed = false
     }
 
     private let pool: Pool
-    private let width: Int
     private let limit: Int
     private let patience: Duration
     private let work: @Sendable ([Item], Connection) throws -> [Answer]
@@ -33,17 +33,15 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     /// Does nothing yet.
     ///
     /// - Parameters:
-    ///   - width: groups under way at once, each on a connection and a thread of the pool.
     ///   - limit: the most items in a group, which bounds what one failure does again.
     ///   - patience: what has waited longer for its group is refused, as a caller without a connection is: somebody who was
     ///     told to come again must not find it done twice.
     ///   - work: does all of the items or none, in one flight, and answers each in their order.
     package init(
-        _ pool: Pool, width: Int = 1, limit: Int = 32, patience: Duration = .seconds(2),
+        _ pool: Pool, limit: Int = 32, patience: Duration = .seconds(2),
         work: @escaping @Sendable ([Item], Connection) throws -> [Answer]
     ) {
         self.pool = pool
-        self.width = width
         self.limit = limit
         self.patience = patience
         self.work = work
@@ -55,9 +53,9 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     /// Has an item done together with those of others.
     ///
     /// - Parameter key: what the item locks, its task as a rule. Groups take their locks in the order of their keys, so
-    ///   that two of them do not wait for each other.
-    /// - Throws: the error of the item's own statement; `poolExhausted` when its turn did not come; `connectionLost` when the session broke, so that it may have been
-    ///   done: look before you repeat it.
+    ///   that those of two processes do not wait for each other.
+    /// - Throws: the error of the item's own statement; `poolExhausted` when its turn did not come; `connectionLost` when
+    ///   the session broke, so that it may have been done: look before you repeat it.
     package func run(_ item: Item, key: String) async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
             submit(Request(item: item, key: key) { continuation.resume(with: $0) })
@@ -77,9 +75,8 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
     private func submit(_ request: Request) {
         let leads = state.withLock { state in
             state.waiting.append(request)
-            guard state.leaders < width else { return false }
-            state.leaders += 1
-            return true
+            defer { state.isLed = true }
+            return !state.isLed
         }
         if leads, !pool.submit({ self.lead() }) { close() }
     }
@@ -94,7 +91,7 @@ package final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
             let late = state.waiting.prefix { $0.since.elapsed > patience }
             state.waiting.removeFirst(late.count)
             guard !state.waiting.isEmpty else {
-                state.leaders -= 1
+                state.isLed = false
                 return (Array(late), nil)
             }
             let group = state.waiting.prefix(limit)
@@ -141,9 +138,9 @@ package typealias FlightGroup = GroupCommit<[Query], [Rows]>
 extension GroupCommit where Item == [Query], Answer == [Rows] {
     /// One pipeline for all flights of a group.
     package convenience init(
-        _ pool: Pool, width: Int = 1, limit: Int = 32, patience: Duration = .seconds(2)
+        _ pool: Pool, limit: Int = 32, patience: Duration = .seconds(2)
     ) {
-        self.init(pool, width: width, limit: limit, patience: patience) { flights, connection in
+        self.init(pool, limit: limit, patience: patience) { flights, connection in
             var answers = try connection.pipeline(flights.flatMap { $0 })[...]
             return flights.map { flight in
                 defer { answers = answers.dropFirst(flight.count) }

@@ -67,11 +67,11 @@ package enum ConsumerStore {
     package static func enqueueAdvance(
         _ consumer: String, task: String, to seq: Int64, in tx: Connection
     ) throws {
-        try tx.enqueue(advance(consumer, task: task, to: seq))
+        try tx.enqueue(step(consumer, task: task, to: seq))
     }
 
     /// The same as a statement, for a flight.
-    package static func advance(_ consumer: String, task: String, to seq: Int64) -> Query {
+    package static func step(_ consumer: String, task: String, to seq: Int64) -> Query {
         "SELECT take_step(\(consumer), \(task), \(seq))"
     }
 
@@ -95,12 +95,8 @@ package enum ConsumerStore {
     }
 
     package static func unpark(_ consumer: String, task: String, through seq: Int64, in connection: Connection) throws {
-        try connection.query(unpark(consumer, task: task, through: seq))
-    }
-
-    /// The same as a statement, for a flight.
-    package static func unpark(_ consumer: String, task: String, through seq: Int64) -> Query {
-        "DELETE FROM parked_messages WHERE consumer = \(consumer) AND task_id = \(task) AND seq <= \(seq)"
+        try connection.query(
+            "DELETE FROM parked_messages WHERE consumer = \(consumer) AND task_id = \(task) AND seq <= \(seq)")
     }
 
     /// Gives up all that waits here: for consumers whose messages need not be done.

@@ -63,12 +63,7 @@ package struct PlannedNotification: Sendable {
 
 /// Fanout's reads and writes.
 package enum NotificationStore {
-    /// The facts of a task as they are now; nil when there is no such task any more.
-    package static func facts(_ task: TaskID, in connection: Connection) throws -> NotificationFacts? {
-        try facts(of: connection.query(facts(task)))
-    }
-
-    /// The same as a statement, for a flight.
+    /// Asks for the facts of a task as they are now; `facts(of:)` reads the answer.
     package static func facts(_ task: TaskID) -> Query {
         """
         SELECT t.repo, t.status, t.issue_number::bigint, t.task_description, t.branch_name, t.pr_url,
