@@ -15,6 +15,7 @@ struct ReplicaTests {
     {
         try await Spine.with { spine in
             try await Workers.with(spine) { workers in
+                var shared = 0.0
                 var replicas = [try Self.start("one", workers), try Self.start("two", workers)]
                 try await Trickle.with(spine) { trickle in
                     try await eventually("two share the work") { try spine.isShared(by: 2, since: "-1 s") }
@@ -29,9 +30,10 @@ struct ReplicaTests {
                     let balanced = try spine.seconds(since: joined) - 1
                     print("join: balanced after \(balanced) s")
                     #expect(balanced < 5)
+                    shared = try spine.now()
                     try await trickle.send(2400)
                 }
-                let shares = try spine.shares(of: 2000)
+                let shares = try spine.shares(since: shared)
                 #expect(shares.count == 3)
                 #expect(shares.values.allSatisfy { $0 > 0.2 }, "\(shares)")
                 try await workers.stop(replicas)

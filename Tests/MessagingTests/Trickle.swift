@@ -93,16 +93,16 @@ extension Spine {
         }
     }
 
-    /// What part of the last `count` effects each worker had.
-    func shares(of count: Int) throws -> [String: Double] {
+    /// What part of the effects since a moment each worker had. Of all of them: whoever is quicker is done with its part
+    /// earlier, and would be missing among the last ones.
+    func shares(since moment: Double) throws -> [String: Double] {
         let rows = try connection().query(
             """
-            SELECT worker, count(*) AS effects FROM (SELECT worker FROM spine_effects ORDER BY position DESC
-                LIMIT \(count)) AS last GROUP BY worker
+            SELECT worker, (count(*) / sum(count(*)) OVER ())::float8 AS share FROM spine_effects
+            WHERE at > to_timestamp(\(moment)) GROUP BY worker
             """)
         return try rows.reduce(into: [:]) { shares, row in
-            let effects = try row.get("effects", as: Int64.self)
-            shares[try row.get("worker", as: String.self)] = Double(effects) / Double(count)
+            shares[try row.get("worker", as: String.self)] = try row.get("share", as: Double.self)
         }
     }
 
