@@ -14,7 +14,15 @@ from bgagent_agent.gate import Gate
 from bgagent_agent.logs import Log
 from bgagent_agent.processes import MARK_VARIABLE, kill_marked
 from bgagent_agent.redaction import Redactor
-from bgagent_agent.runner import Brief, MessageAttached, OwnTool, QueryDone, Recorder, unrecorded
+from bgagent_agent.runner import (
+    Brief,
+    MessageAttached,
+    OwnTool,
+    QueryDone,
+    Recorder,
+    RunnerEvent,
+    unrecorded,
+)
 from bgagent_agent.sdk_options import ModelAccess
 from bgagent_agent.sdk_runner import SdkRunner
 from fake_gateway import MODEL, FakeGateway
@@ -56,6 +64,14 @@ async def running(
 async def done(runner: SdkRunner) -> QueryDone:
     """The end of the query."""
     return (await ending(runner))[0]
+
+
+async def until_done(runner: SdkRunner) -> AsyncIterator[RunnerEvent]:
+    """All that a query tells, its end included."""
+    async for event in runner.events():
+        yield event
+        if isinstance(event, QueryDone):
+            return
 
 
 async def ending(runner: SdkRunner) -> tuple[QueryDone, list[MessageAttached]]:

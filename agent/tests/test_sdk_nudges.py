@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from bgagent_agent.gate import OpenGate, Verdict
-from bgagent_agent.runner import Message, Mode, ToolCall
+from bgagent_agent.runner import Message, Mode, ToolCall, ToolEnded
 from bgagent_agent.sdk_runner import SdkRunner
 from fake_gateway import FakeGateway
 from messages_api import assistant_turns, tool_results
 from program import leftovers_below
-from sdk_world import ending, running
+from sdk_world import ending, running, until_done
 from waiting import appears
 
 TEXT = '<user_nudge id="n1">\nMind the date line.\n</user_nudge>'
@@ -85,6 +85,33 @@ async def test_steer_takes_the_place_of_the_call_about_to_start(gateway: FakeGat
     assert "Read it first" in second
     assert not list((tmp_path / "work").glob("made-*"))
     assert [(one.ids, one.turn) for one in attached] == [(("n1", "n2"), 2)]
+
+
+async def test_who_watches_reads_why_a_call_did_not_run_and_not_how_the_cli_words_it(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    gateway.model = first_calls({"name": "Bash", "input": {"command": "touch made"}})
+    gate = Speaking(Message(("n1",), TEXT, "steer"))
+    async with running(gateway, tmp_path, gate) as runner:
+        gate.runner = runner
+        async with asyncio.timeout(60):
+            events = [event async for event in until_done(runner)]
+    ended = next(event for event in events if isinstance(event, ToolEnded))
+    assert ended.told == "Not run: a person's message takes its place."
+    assert "Mind the date line." in ended.content
+
+
+async def test_a_denial_is_told_by_its_reason_alone(gateway: FakeGateway, tmp_path: Path) -> None:
+    class Never:
+        async def judge(self, call: ToolCall) -> Verdict:
+            return Verdict(False, f"no {call.name} here")
+
+    gateway.model = first_calls({"name": "Bash", "input": {"command": "touch made"}})
+    async with running(gateway, tmp_path, Never()) as runner, asyncio.timeout(60):
+        events = [event async for event in until_done(runner)]
+    ended = next(event for event in events if isinstance(event, ToolEnded))
+    assert ended.told == "no Bash here"
+    assert "no Bash here" in ended.content
 
 
 async def test_steer_ends_the_wait_for_a_decision(gateway: FakeGateway, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Narrator:
                 "agent_tool_result",
                 tool_name=event.call.name,
                 is_error=event.is_error,
-                content_preview=preview(event.content),
+                content_preview=preview(event.told or event.content),
                 turn=event.turn,
                 **took,
             )

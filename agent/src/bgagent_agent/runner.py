@@ -123,12 +123,13 @@ class TurnTaken:
 
 @dataclass(frozen=True)
 class ToolEnded:
-    """A tool gave its answer back to the model."""
+    """A tool gave its answer back to the model; `told` is what people read, where that differs."""
 
     turn: int
     call: ToolCall
     is_error: bool
     content: str
+    told: str = ""
 
 
 @dataclass(frozen=True)

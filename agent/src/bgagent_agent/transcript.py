@@ -32,6 +32,8 @@ from .runner import (
 
 # The CLI tells the user of a failed call in a message of its own; it is no turn of the model.
 _SYNTHETIC = "<synthetic>"
+# What watchers read of a call that was denied with a person's message: the message has events of its own.
+_REPLACED = "Not run: a person's message takes its place."
 
 
 class Transcript:
@@ -129,8 +131,12 @@ class Transcript:
             if not isinstance(block, ToolResultBlock):
                 continue
             turn, call = self._open.pop(block.tool_use_id, (self.turns, ToolCall(block.tool_use_id, "", {})))
-            yield ToolEnded(turn, call, bool(block.is_error), _content(block.content))
-            if ids := self._steered.pop(block.tool_use_id, ()):
+            ids = self._steered.pop(block.tool_use_id, ())
+            # The CLI words a denial as an error of a hook; who watches wants the reason alone.
+            content = _content(block.content)
+            told = _REPLACED if ids else content.removeprefix(f"PreToolUse:{call.name} hook error: ")
+            yield ToolEnded(turn, call, bool(block.is_error), content, told)
+            if ids:
                 yield MessageAttached(ids, turn + 1)
             if not any(open_turn == turn for open_turn, _ in self._open.values()):
                 yield TurnSettled(turn)
