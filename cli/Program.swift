@@ -4,6 +4,7 @@ package enum Program {
     package static func run(_ words: [String], in surroundings: Surroundings) async -> ExitCode {
         let console = surroundings.console
         var account: Account?
+        var task: String?
         do {
             switch try Parser().parse(words) {
             case .version:
@@ -13,6 +14,7 @@ package enum Program {
                 if words.isEmpty { return .failure }
             case .run(let invocation):
                 account = try? Account(invocation, environment: surroundings.environment)
+                task = invocation.words("TASK").first
                 return try await invocation.verb.body(invocation, surroundings)
             }
             return .success
@@ -20,18 +22,18 @@ package enum Program {
             console.sayFarewell()
             return .interrupted
         } catch {
-            explain(error, account, console)
+            explain(error, account, task, console)
             return .failure
         }
     }
 
-    private static func explain(_ error: any Error, _ account: Account?, _ console: Console) {
+    private static func explain(_ error: any Error, _ account: Account?, _ task: String?, _ console: Console) {
         console.settle()
         switch error {
         case let error as UserError:
             console.complain(error.message, advice: error.advice)
         case let error as APIError:
-            console.complain(error.line, advice: account.map { error.advice($0) })
+            console.complain(error.line, advice: account.map { error.advice($0, task: task) })
         case let error as TransportError:
             let place = account?.apiURL ?? "the gateway"
             console.complain("\(place) does not answer: \(Text.visible(error.reason))", advice: advice(error))

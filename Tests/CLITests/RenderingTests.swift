@@ -91,6 +91,17 @@ import Testing
         #expect(line.hasSuffix("…"))
     }
 
+    @Test func `a page shows what a task retries, what it may do unasked, and one line of a long text`() throws {
+        let task = try json(#"{"task_id":"01B","retry_of":"01A","allowed_scopes":["tool_type:Write","rule:a"]}"#)
+        let lines = TaskPage.lines(task, style: plain)
+        #expect(lines.contains { $0.hasPrefix("Retry of") && $0.hasSuffix("01A") })
+        #expect(lines.contains { $0.hasPrefix("Allowed") && $0.hasSuffix("tool_type:Write, rule:a") })
+        let bare = TaskPage.lines(try json(#"{"task_id":"01B","retry_of":null,"allowed_scopes":[]}"#), style: plain)
+        #expect(!bare.contains { $0.hasPrefix("Retry of") || $0.hasPrefix("Allowed") })
+        let repo = ObjectPage.lines(try json(#"{"repo":"acme/shop","policies":"one\ntwo\nthree\n"}"#), style: plain)
+        #expect(repo.contains { $0.hasPrefix("policies") && $0.hasSuffix("one … (2 more lines)") })
+    }
+
     // MARK: - terminal safety
 
     @Test func `text from elsewhere cannot speak to the terminal`() throws {

@@ -28,6 +28,35 @@ import Testing
         }
     }
 
+    @Test func `a task that waits says what is paused and why, and estimates nothing`() async throws {
+        try await World.with { world async throws in
+            let id = try await world.submit(["repo": "acme/shop", "task_description": "x y"])
+            func waits() async throws -> (kind: String?, detail: String?, estimate: JSONValue?) {
+                let status = try await world.get("/v1/tasks/\(id)/status").data
+                let shown = try await world.get("/v1/tasks/\(id)").data
+                #expect(shown["estimated_wait_s"] == status["estimated_wait_s"])
+                let waiting = status["waiting_for"]
+                return (waiting?["kind"]?.string, waiting?["detail"]?.string, status["estimated_wait_s"])
+            }
+            #expect(try await waits().kind == "admission")
+            #expect(try await waits().estimate == 600)
+            _ = try await world.call("POST", "/v1/admin/pause", body: ["repo": "acme/shop", "reason": "freeze"])
+            let paused = try await waits()
+            #expect(paused.kind == "pause")
+            #expect(paused.detail == "an administrator to resume acme/shop, which is paused: freeze")
+            #expect(paused.estimate == .null)
+            _ = try await world.call("POST", "/v1/admin/pause", body: [:])
+            #expect(try await waits().detail == "an administrator to resume the platform")
+            _ = try await world.call("POST", "/v1/admin/resume", body: [:])
+            _ = try await world.call("POST", "/v1/admin/resume", body: ["repo": "acme/shop"])
+            #expect(try await waits().kind == "admission")
+            // What runs is never touched, and waits for nobody.
+            try await world.bring(id, to: .running)
+            _ = try await world.call("POST", "/v1/admin/pause", body: [:])
+            #expect(try await waits().kind == nil)
+        }
+    }
+
     @Test func `a node is drained and gets work again`() async throws {
         try await World.with { world async throws in
             try await world.pool.run { try NodeStore.beat("n1", backend: "process", capacity: 4, in: $0) }

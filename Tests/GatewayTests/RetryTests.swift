@@ -28,6 +28,9 @@ import Testing
             let other = try #require(again.data["task_id"]?.string.flatMap { TaskID(rawValue: $0) })
             #expect(other != id)
             #expect(again.data["status"] == "SUBMITTED")
+            #expect(again.data["retry_of"] == .string(id.rawValue))
+            #expect(try await world.get("/v1/tasks/\(other)").data["retry_of"] == .string(id.rawValue))
+            #expect(try await world.get("/v1/tasks/\(id)").data["retry_of"] == .null)
             for name in [
                 "repo", "task_description", "issue_number", "max_turns", "max_budget_usd", "max_duration_s",
                 "notifications",

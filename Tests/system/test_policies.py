@@ -52,6 +52,12 @@ def test_a_repository_has_rules_of_its_own_and_a_second_person_decides(stack: St
     assert lifted["decision"]["effect"] == "allow"
     never = told(stack, "policies", "test", repo, "rm -rf /")["decision"]
     assert (never["effect"], never["rule_ids"]) == ("deny", ["rm_slash"])
+    # They are tried as where people are asked; where nobody is, the asker is told.
+    assert "gates are off" not in stack.cli("policies", "test", repo, "python3 x.py", check=False).stderr
+    stack.cli("repo", "set", repo, "--approval-gates", "no")
+    assert "gates are off" in stack.cli("policies", "test", repo, "python3 x.py", check=False).stderr
+    assert told(stack, "policies", "test", repo, "python3 x.py")["approval_gates"] is False
+    stack.cli("repo", "set", repo, "--approval-gates", "yes")
     # The built-in rules hold where others are tried.
     assert told(stack, "policies", "test", repo, "ls")["decision"]["effect"] == "allow"
 
@@ -71,6 +77,10 @@ def _lifted_beforehand(stack: Stack, repo: str) -> None:
         end = job.end()
         assert end.how == ("COMPLETED", "pull_request"), end.task
         assert "approval_required" not in end.kinds
+        scopes = ["rule:running_tests", "rule:unknown_command", "rule:unparsed_command"]
+        assert sorted(told(stack, "show", job.task_id)["allowed_scopes"]) == scopes
+        kept = "SELECT detail FROM audit_log WHERE action = 'approval.preapprove' AND subject = %s"
+        assert [sorted(row["detail"]["scopes"]) for row in stack.rows(kept, job.task_id)] == [scopes]
         clean(stack, job.task_id)
     finally:
         job.close()

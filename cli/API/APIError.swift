@@ -21,7 +21,14 @@ package struct APIError: Error, Sendable, Equatable {
     }
 
     /// What to type or look at next.
-    package func advice(_ account: Account) -> String {
+    ///
+    /// - Parameter task: the task that the command was about, which then stands in what there is to type.
+    package func advice(_ account: Account, task: String? = nil) -> String {
+        let general = advice(as: account)
+        return task.map { general.replacing(" TASK", with: " " + Text.visible($0)) } ?? general
+    }
+
+    private func advice(as account: Account) -> String {
         let profile =
             account.profile == "default" || account.profile == "environment" ? "" : " --profile \(account.profile)"
         return switch code {
@@ -40,6 +47,8 @@ package struct APIError: Error, Sendable, Equatable {
         case "REPO_NOT_ONBOARDED", "REPO_NOT_FOUND":
             "bgagent repo list shows the repositories; an admin adds one: bgagent repo add OWNER/NAME"
         case "TASK_ALREADY_TERMINAL": "The task has ended. bgagent status TASK shows how."
+        case "NUDGE_TAKEN": "bgagent nudges TASK shows how far each has come; what you say next can correct it."
+        case "INVALID_POLICY": "bgagent policies lint FILE reads rules and stores nothing."
         case "TASK_NOT_OVER": "bgagent watch TASK follows it; bgagent cancel TASK --wait ends it."
         case "ASK_OPEN": "bgagent asks list TASK shows it and its answer."
         case "REQUEST_ALREADY_DECIDED", "REQUEST_EXPIRED", "REQUEST_VOID": "bgagent pending shows what still waits."

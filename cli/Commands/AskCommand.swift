@@ -41,7 +41,7 @@ package enum AskCommand {
     private static func progress(_ snapshot: JSONValue, seconds: Int) -> String {
         var parts = [snapshot.text("status") ?? "asked"]
         if let tool = snapshot.text("current_tool") { parts.append("running \(tool)") }
-        if let turn = snapshot.whole("turn"), let most = snapshot.whole("max_turns") {
+        if let turn = snapshot.whole("turn"), turn > 0, let most = snapshot.whole("max_turns") {
             parts.append("turn \(turn)/\(most)")
         }
         parts.append("asked \(Moment.length(seconds: seconds)) ago")

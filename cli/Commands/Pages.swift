@@ -35,8 +35,15 @@ package enum ObjectPage {
             let isDollars = key.hasSuffix("_usd")
             fields.add(
                 Text.visible(key),
-                isDollars ? Amount.dollars(value.number ?? value.string.flatMap { Double($0) }) : value.plain)
+                isDollars ? Amount.dollars(value.number ?? value.string.flatMap { Double($0) }) : short(value))
         }
         return fields.lines(style: style)
+    }
+
+    /// Of a text of many lines, as rules are, the first one and how many follow.
+    private static func short(_ value: JSONValue) -> String {
+        let lines = (value.string ?? "").split(separator: "\n")
+        guard lines.count > 1 else { return value.plain }
+        return "\(lines[0]) … (\(Amount.count(lines.count - 1, "more line")))"
     }
 }

@@ -26,7 +26,7 @@ package enum PolicyCommands {
         }
         for line in table.lines(style: console.style, width: console.width) { console.print(line) }
         if found.member("approval_gates")?.bool == false {
-            console.note("The soft ones ask nobody yet: bgagent repo set \(try name(invocation)) --approval-gates yes")
+            console.note(gatesAreOff(try name(invocation)))
         }
         return .success
     }
@@ -70,6 +70,9 @@ package enum PolicyCommands {
             console.print(answer.encoded(pretty: true))
         } else {
             for line in lines(decision) { console.print(line) }
+            if decision.text("effect") == "ask", answer.member("approval_gates")?.bool == false {
+                console.note(gatesAreOff(try name(invocation)))
+            }
         }
         return decision.text("effect") == "allow" ? .success : .failure
     }
@@ -94,7 +97,8 @@ package enum PolicyCommands {
             }
         }
         let count = found.member("rules")?.array?.count ?? 0
-        console.print(isValid ? "\(count) rules can be taken." : "These rules cannot be taken.")
+        let rules = "\(count) \(count == 1 ? "rule" : "rules")"
+        console.print(isValid ? "\(rules) can be taken." : "These rules cannot be taken.")
         return isValid ? .success : .failure
     }
 
@@ -125,6 +129,10 @@ package enum PolicyCommands {
     }
 
     // MARK: - Pieces
+
+    private static func gatesAreOff(_ repo: RepoName) -> String {
+        "Its gates are off, so that soft rules ask nobody: bgagent repo set \(repo) --approval-gates yes"
+    }
 
     private static func name(_ invocation: Invocation) throws -> RepoName {
         try Submission.repository(try invocation.required("OWNER/NAME"))

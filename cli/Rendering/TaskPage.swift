@@ -38,6 +38,9 @@ package enum TaskPage {
         let budget = task.amount("max_budget_usd").map { Amount.dollars($0) } ?? "no limit"
         fields.add("Cost", "\(Amount.dollars(task.amount("cost_usd") ?? 0)) / \(budget)")
         fields.add("Time limit", task.whole("max_duration_s").map { Moment.length(seconds: $0) })
+        fields.add("Retry of", task.text("retry_of"))
+        let allowed = task.member("allowed_scopes")?.array?.compactMap(\.string) ?? []
+        fields.add("Allowed", allowed.isEmpty ? nil : allowed.joined(separator: ", "))
         fields.add("Queue", task.whole("queue_position").map { "place \($0)" })
         fields.add("Created", task.text("created_at"))
         fields.add("Started", task.text("started_at"))

@@ -57,7 +57,7 @@ package struct NewTask: Sendable {
     package var traceparent: String
     /// What its agent may do without asking, from the first call on.
     package var allowances: [String] = []
-    /// The task whose work it does once more, which the audit log is told.
+    /// The task whose work it does once more.
     package var retryOf: TaskID?
 
     package init(

@@ -39,6 +39,12 @@ package struct TaskSnapshot: Sendable {
     package let queuePosition: Int?
     /// The user's own number of tasks at work at once; nil = the platform's.
     package let userSlots: Int?
+    /// The pause that keeps it from starting, `PauseRecord.scope`; nil when it does not wait, or nothing is paused.
+    package let pausedScope: String?
+    /// The task whose work it does once more.
+    package let retryOf: TaskID?
+    /// What its agent may do without asking, as far as it was read.
+    package let allowances: [String]
 
     /// The columns that `init(row:)` reads, of `tasks t` with `task_heads h`.
     static let columns: Query = """
@@ -46,7 +52,7 @@ package struct TaskSnapshot: Sendable {
         t.attempt, t.max_attempts, t.branch_name, t.base_branch, t.model, t.max_turns, t.max_budget_usd,
         t.max_duration_s, t.notifications::text AS notifications, t.outcome, t.pr_url, t.pr_number, t.head_sha,
         t.answer_text, t.error, t.cancel_requested_at, split_part(t.traceparent, '-', 2) AS trace_id,
-        t.created_at, t.updated_at, t.started_at, t.completed_at, h.turn, h.cost_usd
+        t.created_at, t.updated_at, t.started_at, t.completed_at, t.retry_of, h.turn, h.cost_usd
         """
 
     /// The place in the queue and what bounds the user's share, which only a look at one task pays for.
@@ -54,11 +60,17 @@ package struct TaskSnapshot: Sendable {
         CASE WHEN t.status IN ('SUBMITTED', 'QUEUED') THEN (SELECT count(*) FROM tasks w
             WHERE w.user_id = t.user_id AND w.status IN ('SUBMITTED', 'QUEUED')
                 AND (w.created_at, w.task_id) <= (t.created_at, t.task_id)) END AS queue_position,
-        (SELECT u.max_concurrent FROM users u WHERE u.user_id = t.user_id) AS user_slots
+        (SELECT u.max_concurrent FROM users u WHERE u.user_id = t.user_id) AS user_slots,
+        CASE WHEN t.status IN ('SUBMITTED', 'QUEUED') THEN (SELECT min(p.scope) FROM pauses p
+            WHERE p.scope IN ('*', t.repo)) END AS paused_scope
         """
 
-    /// - Parameter hasQueue: whether `queueColumns` were read too.
-    init(row: Row, hasQueue: Bool) throws {
+    /// What only a look at one task reads.
+    static let detailColumns: Query =
+        "ARRAY(SELECT a.scope FROM task_allowances a WHERE a.task_id = t.task_id ORDER BY a.allowed_at, a.scope) AS allowances"
+
+    /// - Parameter isWhole: whether `queueColumns` and `detailColumns` were read too.
+    init(row: Row, isWhole: Bool) throws {
         id = try row.ulid("task_id")
         userID = try row.ulid("user_id")
         repo = try row.get("repo", as: String.self)
@@ -90,8 +102,11 @@ package struct TaskSnapshot: Sendable {
         completedAt = try row.get("completed_at", as: Timestamp?.self)
         turn = try row.get("turn", as: Int.self)
         cost = try row.get("cost_usd", as: Money.self)
-        queuePosition = hasQueue ? try row.get("queue_position", as: Int?.self) : nil
-        userSlots = hasQueue ? try row.get("user_slots", as: Int?.self) : nil
+        retryOf = try row.get("retry_of", as: String?.self).flatMap(TaskID.init(rawValue:))
+        queuePosition = isWhole ? try row.get("queue_position", as: Int?.self) : nil
+        userSlots = isWhole ? try row.get("user_slots", as: Int?.self) : nil
+        pausedScope = isWhole ? try row.get("paused_scope", as: String?.self) : nil
+        allowances = isWhole ? try row.get("allowances", as: [String].self) : []
     }
 }
 
@@ -136,6 +151,9 @@ extension TaskSnapshot {
         cost = Money(micros: 0)
         queuePosition = waiting.map { $0 + 1 }
         self.userSlots = userSlots
+        pausedScope = nil
+        retryOf = task.retryOf
+        allowances = task.allowances
     }
 }
 
@@ -167,7 +185,7 @@ package struct TaskFilter: Sendable {
 /// What people read of tasks.
 package enum TaskQueries {
     package static func snapshot(_ id: TaskID, in connection: Connection) throws -> TaskSnapshot? {
-        try connection.query(snapshotQuery(id)).first.map { try TaskSnapshot(row: $0, hasQueue: true) }
+        try connection.query(snapshotQuery(id)).first.map { try TaskSnapshot(row: $0, isWhole: true) }
     }
 
     /// A task, and how `asker` stands to it.
@@ -175,7 +193,7 @@ package enum TaskQueries {
         _ id: TaskID, for asker: UserID, in connection: Connection
     ) throws -> (task: TaskSnapshot, standing: TaskStanding)? {
         try connection.query(snapshotQuery(id, extra: ", " + TaskStanding.columns(for: asker))).first.map { row in
-            (try TaskSnapshot(row: row, hasQueue: true), try TaskStanding(row: row))
+            (try TaskSnapshot(row: row, isWhole: true), try TaskStanding(row: row))
         }
     }
 
@@ -192,7 +210,8 @@ package enum TaskQueries {
     static func statusQuery(_ id: TaskID) -> Query { query(TaskStatusSnapshot.columns, of: id) }
 
     private static func snapshotQuery(_ id: TaskID, extra: Query = "") -> Query {
-        query(TaskSnapshot.columns + ", " + TaskSnapshot.queueColumns + extra, of: id)
+        query(
+            TaskSnapshot.columns + ", " + TaskSnapshot.queueColumns + ", " + TaskSnapshot.detailColumns + extra, of: id)
     }
 
     private static func query(_ columns: Query, of id: TaskID) -> Query {
@@ -217,7 +236,7 @@ package enum TaskQueries {
         if !conditions.isEmpty { query += " WHERE " + Query.joined(conditions, by: " AND ") }
         query += " ORDER BY t.created_at DESC, t.task_id DESC LIMIT \(filter.limit + 1)"
         let rows = try connection.query(query)
-        let tasks = try rows.prefix(filter.limit).map { try TaskSnapshot(row: $0, hasQueue: false) }
+        let tasks = try rows.prefix(filter.limit).map { try TaskSnapshot(row: $0, isWhole: false) }
         return (tasks, rows.count > filter.limit)
     }
 

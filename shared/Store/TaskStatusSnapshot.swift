@@ -40,6 +40,10 @@ package struct TaskStatusSnapshot: Sendable {
     package let queuePosition: Int?
     /// The user's own number of tasks at work at once; nil = the platform's.
     package let userSlots: Int?
+    /// The pause that keeps it from starting, `PauseRecord.scope`; nil when it does not wait, or nothing is paused.
+    package let pausedScope: String?
+    /// Why, where whoever paused it has said so.
+    package let pauseReason: String?
 
     /// The columns that `init(row:)` reads, of `tasks t` with `task_heads h`, in its order.
     static let columns: Query =
@@ -50,6 +54,8 @@ package struct TaskStatusSnapshot: Sendable {
         h.current_tool, h.last_milestone, h.last_milestone_details, h.last_milestone_at, h.last_event_type, h.last_event_at, h.seq,
         h.trajectory_bytes,
         clock_timestamp() AS read_at,
+        CASE WHEN t.status IN ('SUBMITTED', 'QUEUED') THEN (SELECT p.reason FROM pauses p
+            WHERE p.scope IN ('*', t.repo) ORDER BY p.scope LIMIT 1) END AS pause_reason,
         """ + " " + TaskSnapshot.queueColumns
 
     init(row: Row) throws {
@@ -83,5 +89,7 @@ package struct TaskStatusSnapshot: Sendable {
         readAt = try row.get("read_at", as: Timestamp.self)
         queuePosition = try row.get("queue_position", as: Int?.self)
         userSlots = try row.get("user_slots", as: Int?.self)
+        pausedScope = try row.get("paused_scope", as: String?.self)
+        pauseReason = try row.get("pause_reason", as: String?.self)
     }
 }

@@ -18,7 +18,7 @@ extension Schema {
     static let policyFindings = Schema(
         "PolicyFindings", ["valid": truth, "errors": findings, "warnings": findings, "rules": rules])
     static let policyDecision = Schema(
-        "PolicyDecision", ["decision": anyObject, "facts": orNull(anyObject)])
+        "PolicyDecision", ["decision": anyObject, "facts": orNull(anyObject), "approval_gates": orNull(truth)])
 
     static let auditVerification = Schema(
         "AuditVerification",

@@ -69,7 +69,8 @@ struct Schema: Sendable {
             ("notifications", anyObject), ("turns", whole), ("cost_usd", amount), ("head_sha", orNull(text)),
             ("answer_text", orNull(text)), ("error_classification", orNull(anyObject)),
             ("cancel_requested_at", orNull(time)), ("started_at", orNull(time)), ("completed_at", orNull(time)),
-            ("trace_id", text), ("queue_position", orNull(whole)), ("estimated_wait_s", orNull(whole)),
+            ("trace_id", text), ("retry_of", orNull(text)), ("allowed_scopes", ["type": "array", "items": text]),
+            ("queue_position", orNull(whole)), ("estimated_wait_s", orNull(whole)),
         ])
 
     static let status = Schema(

@@ -50,7 +50,8 @@ struct PolicyClient: Sendable {
             ["policies": .string(policies), "scopes": .array(scopes.map { .string($0) })])
         return try (result["scopes"]?.array ?? []).map { scope in
             guard scope["valid"]?.bool == true, let text = scope["scope"]?.string else {
-                throw APIError.invalid("initial_approvals: \(scope["reason"]?.string ?? "a scope cannot be allowed")")
+                let reason = scope["reason"]?.string ?? "a scope that is none"
+                throw APIError.invalid("that cannot be allowed beforehand: \(reason)")
             }
             return text
         }

@@ -92,7 +92,10 @@ struct PolicyRoutes: Sendable {
                     "approval_timeout_s": JSONValue(repo?.approvalTimeoutSeconds),
                 ],
             ]
-            let data = try await policies.ask("/v1/evaluate", question)
+            // The rules judge as where gates are on; whether they are is the repository's choice, and the asker's to know.
+            var answer = try await policies.ask("/v1/evaluate", question).object ?? [:]
+            answer["approval_gates"] = repo.map { .bool($0.hasGates) } ?? .null
+            let data = JSONValue.object(answer)
             return Answer.data { $0.raw(data.text) }
         }
     }

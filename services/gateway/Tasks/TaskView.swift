@@ -50,7 +50,10 @@ extension JSONWriter {
             writer.member("started_at", task.startedAt)
             writer.member("completed_at", task.completedAt)
             writer.member("trace_id", task.traceID)
-            writer.queue(task.queuePosition, userSlots: task.userSlots ?? userSlots)
+            writer.member("retry_of", task.retryOf?.rawValue)
+            writer.member("allowed_scopes", json: JSONValue.array(task.allowances.map { .string($0) }).text)
+            writer.queue(
+                task.queuePosition, userSlots: task.userSlots ?? userSlots, isPaused: task.pausedScope != nil)
         }
     }
 
@@ -80,7 +83,8 @@ extension JSONWriter {
             }
             writer.member("cost_usd", task.cost)
             writer.member("max_budget_usd", task.maxBudget)
-            writer.queue(task.queuePosition, userSlots: task.userSlots ?? userSlots)
+            writer.queue(
+                task.queuePosition, userSlots: task.userSlots ?? userSlots, isPaused: task.pausedScope != nil)
             writer.member("pr_url", task.pullRequestURL)
             writer.member("outcome", task.outcome)
             writer.member("error", json: task.error ?? "null")
@@ -93,11 +97,11 @@ extension JSONWriter {
         }
     }
 
-    private mutating func queue(_ position: Int?, userSlots: Int) {
+    private mutating func queue(_ position: Int?, userSlots: Int, isPaused: Bool) {
         let slots = max(userSlots, 1)
         member("queue_position", position)
-        // Ten minutes a task, as many at once as the user has slots.
-        member("estimated_wait_s", position.map { ($0 + slots - 1) / slots * 600 })
+        // Ten minutes a task, as many at once as the user has slots. Nobody knows how long a pause takes.
+        member("estimated_wait_s", isPaused ? nil : position.map { ($0 + slots - 1) / slots * 600 })
     }
 
     private mutating func classification(of task: TaskSnapshot) {
@@ -130,6 +134,7 @@ extension TaskStatusSnapshot {
         case .running where cancelRequestedAt != nil, .awaitingApproval where cancelRequestedAt != nil:
             ("cancel", "the agent to save its work and stop")
         case .finalizing where cancelRequestedAt != nil: ("cancel", "its saved work to be looked at")
+        case .submitted where pausedScope != nil, .queued where pausedScope != nil: ("pause", pause)
         case .submitted: ("admission", "admission")
         case .queued: ("slot", "a free slot")
         case .hydrating: ("sandbox", "its context and a sandbox")
@@ -140,5 +145,10 @@ extension TaskStatusSnapshot {
         case .finalizing: ("finalization", "its branch to be verified")
         case .completed, .failed, .cancelled, .timedOut: nil
         }
+    }
+
+    private var pause: String {
+        let place = pausedScope == PauseStore.everywhere ? "the platform" : pausedScope ?? repo
+        return "an administrator to resume \(place)" + (pauseReason.map { ", which is paused: \($0)" } ?? "")
     }
 }

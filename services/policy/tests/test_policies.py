@@ -79,9 +79,9 @@ def test_a_rule_cannot_permit() -> None:
 
 def test_a_rule_cannot_take_the_id_of_another() -> None:
     taken = rule('@tier("soft") @rule_id("rm_slash")')
-    assert refused(taken) == [(1, "the rule id is taken: it is a built-in rule")]
+    assert refused(taken) == [(1, "the rule id rm_slash is taken: it is a built-in rule")]
     twice = rule('@tier("soft") @rule_id("mine")') + "\n\n" + rule('@tier("hard") @rule_id("mine")')
-    assert refused(twice) == [(4, "the rule id is taken: it stands on line 1")]
+    assert refused(twice) == [(4, "the rule id mine is taken: it stands on line 1")]
 
 
 @pytest.mark.parametrize(

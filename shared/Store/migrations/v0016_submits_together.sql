@@ -1,6 +1,9 @@
 -- Many submits in one statement each: most of what a small INSERT costs is its beginning (indexes, checks and triggers of
 -- its table are made ready for each statement anew), not its row.
 
+-- The task whose work this one does once more; retention may have removed it.
+ALTER TABLE tasks ADD COLUMN retry_of ulid;
+
 -- The message of an event, wherever it is written.
 CREATE FUNCTION event_message(p_task text, p_user text, p_repo text, p_traceparent text, p_seq bigint, p_id text,
     p_type text, p_at timestamptz, p_attempt int, p_metadata jsonb) RETURNS json LANGUAGE sql STABLE AS $$
@@ -39,8 +42,9 @@ END $$;
 -- Law 1 for submits: key, task, what its agent may do, head, first event, first command and their messages, of all the
 -- tasks or of none. A key that another submit took first fails with the violation of idempotency_keys_pkey.
 --
--- A task of a user of whom p_most_waiting wait already is left out (0 = none is). p_tasks is an array of objects; retry_of in one is told to the audit log. The rows are written table by table; the outbox comes last, because OutboxFloor trusts
--- that who takes an id of the outbox has written before.
+-- A task of a user of whom p_most_waiting wait already is left out (0 = none is). p_tasks is an array of objects; the audit
+-- log is told of what one may do without asking, and of which task it is a retry. The rows are written table by table; the
+-- outbox comes last, because OutboxFloor trusts that who takes an id of the outbox has written before.
 CREATE FUNCTION submit_tasks(p_tasks jsonb, p_event text, p_command text, p_most_waiting int)
     RETURNS TABLE (task_id text, created_at timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -65,20 +69,24 @@ BEGIN
     RETURN QUERY
         INSERT INTO tasks (task_id, user_id, repo, issue_number, task_description, workflow, channel_source,
             branch_name, base_branch, model, max_turns, max_budget_usd, max_duration_s, max_attempts, settings,
-            notifications, traceparent)
+            notifications, traceparent, retry_of)
         SELECT t.task_id, t.user_id, t.repo, t.issue_number, t.task_description, t.workflow, t.channel_source,
             t.branch_name, t.base_branch, t.model, t.max_turns, t.max_budget_usd, t.max_duration_s, t.max_attempts,
-            t.settings, t.notifications, t.traceparent
+            t.settings, t.notifications, t.traceparent, t.retry_of
         FROM jsonb_to_recordset(p_tasks) AS t(task_id text, user_id text, repo text, issue_number int,
             task_description text, workflow text, channel_source text, branch_name text, base_branch text, model text,
             max_turns int, max_budget_usd numeric, max_duration_s int, max_attempts int, settings jsonb,
-            notifications jsonb, traceparent text)
+            notifications jsonb, traceparent text, retry_of text)
         RETURNING tasks.task_id::text, tasks.created_at;
     IF jsonb_path_exists(p_tasks, '$[*].allowances') THEN
         INSERT INTO task_allowances (task_id, scope, user_id)
         SELECT DISTINCT t.task_id, scope, t.user_id
         FROM jsonb_to_recordset(p_tasks) AS t(task_id text, user_id text, allowances jsonb),
             jsonb_array_elements_text(t.allowances) AS scope;
+        INSERT INTO audit_log (user_id, action, subject, detail)
+        SELECT t.user_id, 'approval.preapprove', t.task_id, jsonb_build_object('scopes', t.allowances)
+        FROM jsonb_to_recordset(p_tasks) AS t(task_id text, user_id text, allowances jsonb)
+        WHERE t.allowances IS NOT NULL;
     END IF;
     IF jsonb_path_exists(p_tasks, '$[*].retry_of') THEN
         INSERT INTO audit_log (user_id, action, subject, detail)

@@ -137,7 +137,9 @@ def read_rules(
             continue
         if (first := seen.get(read.rule_id)) is not None:
             where = f"stands on line {first}" if first else "is a built-in rule"
-            findings.append(Finding(read.line, f"the rule id is taken: it {where}", read.rule_id))
+            findings.append(
+                Finding(read.line, f"the rule id {read.rule_id} is taken: it {where}", read.rule_id)
+            )
             continue
         seen[read.rule_id] = read.line
         rules.append(read)
