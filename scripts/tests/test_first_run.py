@@ -94,6 +94,22 @@ def test_first_run_switches_on_what_it_is_told_of_and_says_what_is_off(folder: F
     assert "xoxb-1" not in (folder.path / ".env").read_text() + done.stdout + done.stderr
 
 
+def test_a_judge_of_texts_is_told_to_those_who_ask_it(folder: Folder) -> None:
+    assert folder.first_run("--yes").returncode == 0
+    assert folder.settings["BGAGENT_SCREENER_TOKEN_FILE"] == ""
+    assert folder.secret("screener-token") == ""
+    given = (
+        "--screener-url",
+        "https://judge.localhost/",
+        "--screener-token-file",
+        folder.file("key", "t-1\n"),
+    )
+    assert folder.first_run("--yes", *given).returncode == 0
+    assert folder.settings["BGAGENT_SCREENER_URL"] == "https://judge.localhost/"
+    assert folder.settings["BGAGENT_SCREENER_TOKEN_FILE"] == "/run/secrets/screener-token"
+    assert folder.secret("screener-token") == "t-1\n"
+
+
 def test_first_run_again_keeps_answers_and_passwords(folder: Folder) -> None:
     key = folder.file("key", "sk-1")
     assert folder.first_run("--yes", "--model-key-file", key, "--api-port", "9000").returncode == 0
