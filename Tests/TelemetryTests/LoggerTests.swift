@@ -95,6 +95,15 @@ import Testing
         #expect(Redaction.withoutPasswords(text) == safe)
     }
 
+    @Test func `what a logger is to take out is in no message and no text, cut or not`() throws {
+        let log = CapturingLog()
+        let logger = Logger(service: "test", sink: log) { $0.replacing("hunter2", with: "[redacted]") }
+        let filler = String(repeating: "x", count: 8189)
+        logger.with(["kept": "my hunter2"]).error("no hunter2", ["cut": filler + "hunter2", "number": 2])
+        #expect(!log.contains("hunter2") && !log.contains("hun"))
+        #expect(log.contains("\"message\":\"no [redacted]\"") && log.contains("\"kept\":\"my [redacted]\""))
+    }
+
     @Test func `a text that is too long is cut between characters`() throws {
         let log = CapturingLog()
         log.logger.info("x", ["note": String(repeating: "é", count: 20_000)])

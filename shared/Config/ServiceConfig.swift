@@ -74,9 +74,4 @@ package struct ServiceConfig: Sendable {
             environment.reject("\(name)=\(path) holds no certificate. Write it as PEM.")
         }
     }
-
-    /// The service's logger, to standard error.
-    package var log: Logger {
-        Logger(service: name, level: logLevel)
-    }
 }

@@ -1,21 +1,26 @@
 import Config
 import HTTPServer
 import Lifecycle
+import Patterns
 import Telemetry
 
 /// What every process of the platform is made of, whatever it connects to: settings, log, readiness, health port.
 package struct ProcessRuntime: Sendable {
     package let config: ServiceConfig
     package let log: Logger
+    /// To standard error alone, for what writes the other's lines elsewhere.
+    let ownLog: Logger
     package let readiness: Readiness
     private let health: HealthServer?
 
-    /// Binds the health port.
+    /// Binds the health port. What stands in the log passes the rules that hold wherever text is kept.
     ///
     /// - Parameter sink: where the log goes.
     package init(_ config: ServiceConfig, sink: any LogSink = StandardErrorSink()) throws {
         self.config = config
-        log = Logger(service: config.name, level: config.logLevel, sink: sink)
+        let redact = try Redactor().redact
+        log = Logger(service: config.name, level: config.logLevel, sink: sink, redact: redact)
+        ownLog = Logger(service: config.name, level: config.logLevel, redact: redact)
         readiness = Readiness()
         health =
             config.healthPort == 0

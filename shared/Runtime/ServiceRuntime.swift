@@ -76,7 +76,7 @@ package struct ServiceRuntime: Sendable {
     /// What tells of this process, on a connection apart from its work. Their own lines go to standard error alone.
     private var observers: [any Service] {
         let own = Pool(postgres, size: 1)
-        let log = config.log
+        let log = process.ownLog
         let report = SelfReport(
             service: config.name, every: config.reportEvery, checks: checks, readiness: readiness, pool: own, log: log)
         guard

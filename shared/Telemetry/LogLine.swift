@@ -6,6 +6,12 @@ struct LogLine {
     static let longestText = 8192
 
     private var bytes: [UInt8] = [UInt8(ascii: "{")]
+    private let redact: (String) -> String
+
+    /// - Parameter redact: takes secrets out of texts.
+    init(redact: @escaping (String) -> String) {
+        self.redact = redact
+    }
 
     /// Adds a field; nil adds nothing.
     mutating func add(_ name: String, _ value: (any Sendable)?) {
@@ -19,8 +25,8 @@ struct LogLine {
         case let value as Double: raw(value.isFinite ? "\(value)" : "null")
         case let value as Float: raw(value.isFinite ? "\(value)" : "null")
         case _ where Redaction.isSecret(field: name): text(Redaction.mark)
-        case let value as String: text(Redaction.withoutPasswords(value))
-        default: text(Redaction.withoutPasswords(String(describing: value)))
+        case let value as String: text(redact(Redaction.withoutPasswords(value)))
+        default: text(redact(Redaction.withoutPasswords(String(describing: value))))
         }
     }
 

@@ -9,7 +9,7 @@ package typealias LogFields = KeyValuePairs<String, (any Sendable)?>
 ///
 /// A value: pass it on, and `with` adds fields for a part of the work. Fields of the task-local `LogContext` are
 /// added to every line. A field whose name speaks of a secret (`password`, `token`, `authorization` …) and a
-/// password inside a URL are written as `<redacted>`.
+/// password inside a URL are written as `<redacted>`; what else a text must not say, `redact` takes out.
 package struct Logger: Sendable {
     /// How much a line matters.
     package enum Level: String, Sendable, CaseIterable, Comparable {
@@ -40,15 +40,22 @@ package struct Logger: Sendable {
     package var level: Level
     private let service: String
     private let sink: any LogSink
+    private let redact: @Sendable (String) -> String
     private var fields: [(String, (any Sendable)?)] = []
 
     /// A logger for one process.
     ///
-    /// - Parameter service: who writes; a field of every line.
-    package init(service: String, level: Level = .info, sink: any LogSink = StandardErrorSink()) {
+    /// - Parameters:
+    ///   - service: who writes; a field of every line.
+    ///   - redact: takes secrets out of messages and texts, before they are cut.
+    package init(
+        service: String, level: Level = .info, sink: any LogSink = StandardErrorSink(),
+        redact: @escaping @Sendable (String) -> String = { $0 }
+    ) {
         self.service = service
         self.level = level
         self.sink = sink
+        self.redact = redact
     }
 
     /// A logger that writes nothing, for code whose caller does not care.
@@ -89,7 +96,7 @@ package struct Logger: Sendable {
 
     private func write(_ level: Level, _ message: () -> String, _ more: () -> LogFields) {
         guard level >= self.level else { return }
-        var line = LogLine()
+        var line = LogLine(redact: redact)
         line.add("time", LogLine.timestamp())
         line.add("level", level.rawValue)
         line.add("service", service)
