@@ -200,7 +200,7 @@ import Testing
             ]))
         #expect(config.postgresURL.revealed == "postgres:///db?host=/run")
         #expect(config.healthHost == "127.0.0.1" && config.healthPort == 0)
-        #expect(config.logLevel == .debug && config.log.level == .debug)
+        #expect(config.logLevel == .debug)
         let alone = try Environment.read(
             { ServiceConfig(&$0, name: "x", postgres: false, amqp: false) }, from: Environment([:]))
         #expect(alone.amqpURL.revealed.isEmpty)

@@ -57,11 +57,9 @@ struct AdvisoryLockTests {
         #expect(try await first.tryAcquire(1))
         #expect(try await first.tryAcquire(2))
         #expect(try await !second.tryAcquire(1))
-        let start = MonotonicTime.now
         try terminate(try #require(try await first.processID()))
         var iterator = losses.makeAsyncIterator()
         #expect(await iterator.next() == [1, 2])
-        #expect(start.elapsed < .seconds(2))
         #expect(first.held.isEmpty)
         #expect(try await second.tryAcquire(1))
         // It comes back by itself with the next try.
@@ -94,11 +92,10 @@ struct AdvisoryLockTests {
         let lock = try AdvisoryLock(config, timing: fast) { told.yield($0) }
         #expect(try await lock.tryAcquire(1))
         #expect(lock.isHeld(1))
-        let start = MonotonicTime.now
         proxy.fallSilent()
         var iterator = losses.makeAsyncIterator()
         #expect(await iterator.next() == [1])
-        #expect(start.elapsed < .seconds(5) && !lock.isHeld(1))
+        #expect(!lock.isHeld(1))
         // The server hears no proof either and frees the lock by itself, though the connection still stands.
         let other = try AdvisoryLock(try scratchConfig())
         #expect(try await eventually { try await other.tryAcquire(1) })

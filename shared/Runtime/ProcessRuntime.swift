@@ -13,14 +13,13 @@ package struct ProcessRuntime: Sendable {
     package let readiness: Readiness
     private let health: HealthServer?
 
-    /// Binds the health port. What stands in the log passes the rules that hold wherever text is kept.
+    /// Binds the health port.
     ///
     /// - Parameter sink: where the log goes.
     package init(_ config: ServiceConfig, sink: any LogSink = StandardErrorSink()) throws {
         self.config = config
-        let redact = try Redactor().redact
-        log = Logger(service: config.name, level: config.logLevel, sink: sink, redact: redact)
-        ownLog = Logger(service: config.name, level: config.logLevel, redact: redact)
+        log = try config.logger(sink)
+        ownLog = try config.logger()
         readiness = Readiness()
         health =
             config.healthPort == 0
@@ -32,5 +31,12 @@ package struct ProcessRuntime: Sendable {
     package func runAndExit(_ services: [any Service]) async -> Never {
         let health: [any Service] = self.health.map { [$0] } ?? []
         await ServiceGroup(health + services, readiness: readiness, log: log).runAndExit()
+    }
+}
+
+extension ServiceConfig {
+    /// The service's logger. What it writes passes the rules that hold wherever text is kept.
+    package func logger(_ sink: any LogSink = StandardErrorSink()) throws -> Logger {
+        Logger(service: name, level: logLevel, sink: sink, redact: try Redactor().redact)
     }
 }
